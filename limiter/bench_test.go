@@ -1,0 +1,134 @@
+package limiter
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+var benchSecrets, _ = NewSecrets([]byte("a secret for benchmarks"))
+
+// keyMaker writes the API key of a number, without allocating.
+type keyMaker struct{ buf []byte }
+
+func newKeyMaker() *keyMaker { return &keyMaker{[]byte("sk_live_0123456789abcdef")} }
+
+func (m *keyMaker) key(n uint64) []byte {
+	const digits = "0123456789abcdef"
+	for i := len(m.buf) - 1; i >= 8; i-- {
+		m.buf[i] = digits[n&15]
+		n >>= 4
+	}
+	return m.buf
+}
+
+func benchTier(b *testing.B, windows ...Window) *Tier {
+	tier, err := NewTier(TierSpec{Name: "bench", Windows: windows, Concurrent: 10})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return tier
+}
+
+func benchTable(b *testing.B, keys int) (*Table, Hasher) {
+	table, err := NewTable(Config{Partitions: 1021, MaxKeys: keys + 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return table, NewHasher(benchSecrets, 1021)
+}
+
+// BenchmarkCheck measures a decision, hashing included, of random keys among so many,
+// each of which has had four hits.
+func BenchmarkCheck(b *testing.B) {
+	for _, keys := range []int{10_000, 100_000, 1_000_000, 5_000_000, 10_000_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			table, hasher := benchTable(b, keys)
+			tier := benchTier(b, Window{600, time.Minute})
+			m := newKeyMaker()
+			now := Instant(0)
+			gap := Instant(40*time.Second) / Instant(4*keys)
+			for range 4 {
+				for k := range keys {
+					now += gap
+					table.Check(hasher.Key(string(m.key(uint64(k)))), tier, 1, now)
+				}
+			}
+			r := rand.New(rand.NewPCG(1, 2))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				now += gap // as many hits a key as before: about six in each minute
+				k := m.key(r.Uint64N(uint64(keys)))
+				table.Check(hasher.Key(bytesAsString(k)), tier, 1, now)
+			}
+		})
+	}
+}
+
+// BenchmarkLargeLimit measures decisions of one key with N = 100,000 and a full window:
+// each hit waits for one to expire, or is denied; and with a cost of 10,000.
+func BenchmarkLargeLimit(b *testing.B) {
+	for _, cost := range []Cost{1, 10_000} {
+		b.Run(fmt.Sprintf("full/cost=%d", cost), func(b *testing.B) {
+			table, hasher := benchTable(b, 1)
+			tier := benchTier(b, Window{100_000, time.Minute})
+			key := hasher.Key("sk_live_0123456789abcdef")
+			now := Instant(0)
+			for range 100_000 {
+				now += Instant(600 * time.Microsecond)
+				table.Check(key, tier, 1, now)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			allowed := 0
+			for range b.N {
+				now += Instant(300 * time.Microsecond)
+				if table.Check(key, tier, cost, now).Allowed {
+					allowed++
+				}
+			}
+			b.ReportMetric(float64(allowed)/float64(b.N), "allowed/op")
+		})
+	}
+}
+
+// BenchmarkFourWindows measures a tier of four windows, each with its own history length.
+func BenchmarkFourWindows(b *testing.B) {
+	table, hasher := benchTable(b, 1)
+	tier := benchTier(b, Window{20, time.Second}, Window{600, time.Minute}, Window{9_000, time.Hour}, Window{90_000, 24 * time.Hour})
+	key := hasher.Key("sk_live_0123456789abcdef")
+	now := Instant(0)
+	b.ReportAllocs()
+	for range b.N {
+		now += Instant(80 * time.Millisecond)
+		table.Check(key, tier, 1, now)
+	}
+}
+
+// BenchmarkLease measures a run from Acquire to Release, sealing included.
+func BenchmarkLease(b *testing.B) {
+	table, hasher := benchTable(b, 100_000)
+	sealer := NewSealer(benchSecrets, 1021)
+	tier := benchTier(b, Window{600, time.Minute})
+	m := newKeyMaker()
+	now := Instant(0)
+	b.ReportAllocs()
+	for i := range b.N {
+		now += 1000
+		a := Acquisition{
+			Key: hasher.Key(bytesAsString(m.key(uint64(i % 100_000)))), Tier: tier,
+			Run: hasher.Run("run_0123456789"), RunID: "run_0123456789", TTL: 30 * time.Second, Nonce: uint64(i),
+		}
+		g, err := table.Acquire(&a, now)
+		if err != nil || !g.Granted {
+			b.Fatal(g, err)
+		}
+		id := sealer.Seal(LeaseRef{Key: a.Key, Tier: sealer.Tier(tier.Name()), Run: a.Run, Nonce: g.Nonce})
+		ref, ok := sealer.Open(id)
+		if !ok || !table.Release(ref, now) {
+			b.Fatal("not released")
+		}
+	}
+}

@@ -1,0 +1,386 @@
+package limiter
+
+// A history tells when units were admitted to one key: entries of a tick and
+// the units admitted up to it, oldest first. It is a view onto a record and
+// the arena that the record's larger histories live in.
+//
+// Entries are run-length encoded: all that is admitted within one quantum is one
+// entry, whose tick is the end of that quantum in whole milliseconds, so that it
+// expires late and never early. Of the newest entry the exact time of its latest
+// hit is known as well (record.last) and used instead, so that no wait is ever
+// longer than the window.
+//
+// Units are cumulative: what is left of a window is a difference of two
+// entries, and the entry that a large cost waits for is found by binary search.
+//
+// An entry is a narrow cell (16 bits of tick, 16 of units) while all ticks lie
+// within 65 s and all units within 65,535, else a wide one (32 and 32 bits). Both
+// count modulo their width: ticks are read as ages before the newest tick, units
+// as differences to record.base. Up to six narrow or three wide cells fit into
+// the record; more are kept in a tree of chunks with up to five branches at the
+// record and sixteen at each chunk, so that a cell is found by its position, the
+// front is dropped and the back extended at once, and no cell is ever moved.
+//
+// Invariants:
+//   - ticks grow strictly from entry to entry; so do units.
+//   - entry i, counted from the record's head, is at position head+i of the tree.
+//   - record.last is not after the newest tick, nor before the one before it.
+type history struct {
+	*record
+	chunks *chunkPool
+	newest int64 // the newest tick, in whole milliseconds, if there is an entry
+}
+
+// openHistory returns the history of a record whose chunks are in the given pool.
+func openHistory(r *record, chunks *chunkPool) history {
+	h := history{record: r, chunks: chunks}
+	if n := r.entries(); n > 0 {
+		tick, _ := h.cell(n - 1)
+		last := r.last.ceilMillis()
+		h.newest = last + int64((tick-uint32(last))&r.mask())
+	}
+	return h
+}
+
+// A record is what a partition keeps of one key. It fills one cache line.
+type record struct {
+	id      Identity
+	last    Instant             // when the newest entry's latest hit came
+	horizon uint32              // ms: the longest period that the history has to serve
+	base    uint32              // cumulative units before the oldest entry, modulo the cell's width
+	meta    uint32              // number of entries <<4 | wide <<3 | height of the tree
+	leases  uint32              // number of the key's lease set plus one; 0: none
+	words   [inlineWords]uint32 // height 0: the cells; else: the branches, and the head
+}
+
+const (
+	inlineWords = 6
+	branches    = inlineWords - 1 // of the record, when its history is a tree
+	headWord    = inlineWords - 1
+
+	fan      = chunkWords // branches of a chunk
+	fanBits  = 4
+	maxDepth = 7
+
+	wideBit    = 1 << 3
+	heightMask = wideBit - 1
+	countShift = 4
+	countOne   = 1 << countShift
+	maxEntries = 1<<(32-countShift) - 1
+
+	narrowMask = 0xffff
+	wideMask   = 0xffffffff
+)
+
+func (r *record) entries() uint32 { return r.meta >> countShift }
+func (r *record) height() uint32  { return r.meta & heightMask }
+func (r *record) wide() bool      { return r.meta&wideBit != 0 }
+
+// mask covers the bits of a tick and of a count of units.
+func (r *record) mask() uint32 {
+	if r.wide() {
+		return wideMask
+	}
+	return narrowMask
+}
+
+// cellsIn returns how many cells fit into the given number of words.
+func (r *record) cellsIn(words uint32) uint32 {
+	if r.wide() {
+		return words / 2
+	}
+	return words
+}
+
+// cell returns entry i as it is stored.
+func (h *history) cell(i uint32) (tick, cum uint32) {
+	if h.meta&(wideBit|heightMask) == 0 { // most are in the record, and narrow
+		w := h.words[i]
+		return w >> 16, w & narrowMask
+	}
+	return h.farCell(i)
+}
+
+func (h *history) farCell(i uint32) (tick, cum uint32) {
+	words, at := h.slot(i)
+	if h.wide() {
+		return words[2*at], words[2*at+1]
+	}
+	return words[at] >> 16, words[at] & narrowMask
+}
+
+// slot returns the words that hold entry i, and its place in them.
+func (h *history) slot(i uint32) (words []uint32, at uint32) {
+	height := h.height()
+	if height == 0 {
+		return h.words[:], i
+	}
+	pos := h.words[headWord] + i
+	per := h.cellsIn(chunkWords)
+	leaf := pos / per
+	shift := fanBits * (height - 1)
+	ref := h.words[leaf>>shift]
+	for shift > 0 {
+		shift -= fanBits
+		ref = h.chunks.at(ref)[leaf>>shift%fan]
+	}
+	return h.chunks.at(ref)[:], pos % per
+}
+
+func (h *history) setCell(i, tick, cum uint32) {
+	words, at := h.slot(i)
+	if h.wide() {
+		words[2*at], words[2*at+1] = tick, cum
+		return
+	}
+	words[at] = tick<<16 | cum&narrowMask
+}
+
+// units returns how many units entries 0 to i hold.
+func (h *history) units(i uint32) uint32 {
+	_, cum := h.cell(i)
+	return (cum - h.base) & h.mask()
+}
+
+// unitsBefore returns how many units the entries before i hold.
+func (h *history) unitsBefore(i uint32) uint32 {
+	if i == 0 {
+		return 0
+	}
+	return h.units(i - 1)
+}
+
+// total returns how many units the history holds.
+func (h *history) total() uint32 { return h.unitsBefore(h.entries()) }
+
+// age returns how many milliseconds the tick of entry i lies before the newest.
+func (h *history) age(i uint32) int64 {
+	tick, _ := h.cell(i)
+	return int64((uint32(h.newest) - tick) & h.mask())
+}
+
+// expiry returns when entry i leaves a window of per milliseconds.
+func (h *history) expiry(i uint32, per int64) Instant {
+	if i == h.entries()-1 {
+		return h.last + millis(per)
+	}
+	return millis(h.newest - h.age(i) + per)
+}
+
+// firstLive returns the oldest entry that a window of per milliseconds still
+// counts at now: the number of entries if there is none.
+func (h *history) firstLive(per int64, now Instant) uint32 {
+	n := h.entries()
+	if n == 0 || h.last+millis(per) <= now {
+		return n
+	}
+	limit := h.newest + per - now.floorMillis() // older than this: expired
+	if n == 1 || h.age(0) < limit {
+		return 0
+	}
+	lo, hi := uint32(0), n-1 // lo has expired, hi has not
+	for hi-lo > 1 {
+		if mid := lo + (hi-lo)/2; h.age(mid) < limit {
+			hi = mid
+		} else {
+			lo = mid
+		}
+	}
+	return hi
+}
+
+// firstCovering returns the oldest entry, from on, up to which the history holds
+// at least the given units. It must hold so many.
+func (h *history) firstCovering(from, units uint32) uint32 {
+	if h.units(from) >= units {
+		return from
+	}
+	lo, hi := from, h.entries()-1 // lo holds fewer, hi enough
+	for hi-lo > 1 {
+		if mid := lo + (hi-lo)/2; h.units(mid) >= units {
+			hi = mid
+		} else {
+			lo = mid
+		}
+	}
+	return hi
+}
+
+// dropFront forgets the oldest k entries.
+func (h *history) dropFront(k uint32) {
+	n := h.entries()
+	switch {
+	case k == 0:
+		return
+	case k == n:
+		if h.height() > 0 {
+			per := h.cellsIn(chunkWords)
+			head := h.words[headWord]
+			h.releaseLeaves(head/per, (head+n-1)/per, true)
+		}
+		h.meta, h.base = 0, 0
+		return
+	}
+	_, h.base = h.cell(k - 1)
+	h.meta -= k << countShift
+	if h.height() == 0 {
+		if h.wide() {
+			k *= 2
+		}
+		copy(h.words[:], h.words[k:])
+		return
+	}
+	per := h.cellsIn(chunkWords)
+	head := h.words[headWord]
+	from, to := head/per, (head+k)/per // the first leaf, and the first that stays
+	if to > from {
+		h.releaseLeaves(from, to-1, false)
+	}
+	// Branches of which nothing is left go; the head counts from the first that stays.
+	span := uint32(fanBits * (h.height() - 1))
+	gone := to >> span
+	copy(h.words[:branches], h.words[gone:branches])
+	h.words[headWord] = head + k - gone<<span*per
+}
+
+// releaseLeaves frees the leaves from first to last, and every chunk above them
+// that has no leaf behind last; if whole, last is the tree's last leaf.
+func (h *history) releaseLeaves(first, last uint32, whole bool) {
+	height := h.height()
+	var path [maxDepth + 1]uint32
+	for leaf := first; leaf <= last; leaf++ {
+		shift := fanBits * (height - 1)
+		path[0] = h.words[leaf>>shift]
+		for d := uint32(1); d < height; d++ {
+			shift -= fanBits
+			path[d] = h.chunks.at(path[d-1])[leaf>>shift%fan]
+		}
+		end := whole && leaf == last
+		for d := height; d > 0; d-- {
+			below := uint32(fanBits * (height - d)) // log2 of the leaves under path[d-1]
+			if !end && (leaf+1)&(1<<below-1) != 0 {
+				break
+			}
+			h.chunks.release(path[d-1])
+		}
+	}
+}
+
+// add counts units that are admitted at now under the given quantum. Nothing that
+// is in the history may have expired for its horizon.
+func (h *history) add(units uint32, quantum int64, now Instant) {
+	tick := (now.ceilMillis() + quantum - 1) / quantum * quantum
+	n := h.entries()
+	if n == 0 {
+		h.start(tick, units, now)
+		return
+	}
+	if !h.wide() && !h.fitsNarrow(tick, h.total(), units, now) {
+		h.reencode(true)
+	}
+	_, cum := h.cell(n - 1)
+	switch {
+	case tick <= h.newest:
+		h.setCell(n-1, uint32(h.newest), cum+units)
+		h.last = max(h.last, now)
+	case n == maxEntries:
+		h.setCell(n-1, uint32(tick), cum+units)
+		h.last, h.newest = max(h.last, now), tick
+	default:
+		h.push(uint32(tick), cum+units)
+		h.last, h.newest = max(now, millis(h.newest)), tick
+	}
+}
+
+// fitsNarrow tells whether narrow cells can also hold a new entry.
+func (h *history) fitsNarrow(tick int64, total, units uint32, now Instant) bool {
+	return uint64(total)+uint64(units) <= narrowMask && tick-h.newest+h.age(0) <= narrowMask && tick-now.ceilMillis() <= narrowMask
+}
+
+// start makes the first entry of an empty history.
+func (h *history) start(tick int64, units uint32, now Instant) {
+	h.meta, h.base = 0, 0
+	if units > narrowMask || tick-now.ceilMillis() > narrowMask {
+		h.meta = wideBit
+	}
+	h.last, h.newest = now, tick
+	h.push(uint32(tick), units)
+}
+
+// push appends a cell, making room for it.
+func (h *history) push(tick, cum uint32) {
+	n := h.entries()
+	if h.height() == 0 {
+		if n == h.cellsIn(inlineWords) {
+			h.plant()
+		}
+	} else {
+		h.extend(h.words[headWord] + n)
+	}
+	h.meta += countOne
+	h.setCell(n, tick, cum)
+}
+
+// plant moves the record's cells into the first leaf of a tree.
+func (h *history) plant() {
+	ref := h.chunks.alloc()
+	copy(h.chunks.at(ref)[:], h.words[:])
+	h.words = [inlineWords]uint32{ref}
+	h.meta++
+}
+
+// extend makes sure that the tree has a leaf for position pos, which is at most
+// the one behind the last.
+func (h *history) extend(pos uint32) {
+	per := h.cellsIn(chunkWords)
+	if pos%per != 0 {
+		return
+	}
+	leaf := pos / per
+	if leaf>>(fanBits*(h.height()-1)) == branches {
+		ref := h.chunks.alloc()
+		copy(h.chunks.at(ref)[:], h.words[:branches])
+		h.words[0] = ref
+		h.meta++
+	}
+	shift := fanBits * (h.height() - 1)
+	at := &h.words[leaf>>shift]
+	for {
+		if leaf&(1<<shift-1) == 0 { // the first leaf under this branch
+			*at = h.chunks.alloc()
+		}
+		if shift == 0 {
+			return
+		}
+		shift -= fanBits
+		at = &h.chunks.at(*at)[leaf>>shift%fan]
+	}
+}
+
+// reencode writes the history anew with wide or narrow cells, in the smallest
+// form. Narrow cells must suffice if they are asked for.
+func (h *history) reencode(wide bool) {
+	n := h.entries()
+	old := *h.record
+	from := history{&old, h.chunks, h.newest}
+	h.meta, h.base = 0, 0
+	if wide {
+		h.meta = wideBit
+	}
+	for i := range n {
+		h.push(uint32(h.newest-from.age(i)), from.units(i))
+	}
+	from.dropFront(n)
+}
+
+// compact brings a history that has become small back into its record.
+func (h *history) compact() {
+	n := h.entries()
+	if n == 0 || h.height() == 0 || n > inlineWords {
+		return
+	}
+	wide := h.total() > narrowMask || h.age(0) > narrowMask || h.newest-h.last.ceilMillis() > narrowMask
+	if !wide || n <= inlineWords/2 {
+		h.reencode(wide)
+	}
+}

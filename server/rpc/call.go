@@ -1,0 +1,127 @@
+package rpc
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"runtime/debug"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/overten/sluice/limiter/contract"
+)
+
+const requestIDKey = "x-request-id"
+
+// call is one call of a client: what it needs beside its request.
+type call struct {
+	ctx    context.Context
+	method string
+	id     string // the request id, "" as long as nobody asked for it
+	sent   bool   // the caller sent a request id
+}
+
+func newCall(ctx context.Context, method string) call {
+	c := call{ctx: ctx, method: method}
+	if ids := metadata.ValueFromIncomingContext(ctx, requestIDKey); len(ids) > 0 {
+		c.sent = true
+		if contract.ValidRequestID(ids[0]) {
+			c.id = ids[0]
+		}
+	}
+	return c
+}
+
+// requestID returns the caller's request id, or one of our own if it sent none that is
+// valid.
+func (c *call) requestID() string {
+	if c.id == "" {
+		var b [16]byte
+		_, _ = rand.Read(b[:]) // never fails
+		c.id = hex.EncodeToString(b[:])
+	}
+	return c.id
+}
+
+// header is the metadata that tells the caller the request id.
+func (c *call) header() metadata.MD { return metadata.Pairs(requestIDKey, c.requestID()) }
+
+// recovered turns a panic into an error, and logs where it was. To be deferred.
+func (c *call) recovered(log *slog.Logger, err *error) {
+	if p := recover(); p != nil {
+		c.panicked(log, p, err)
+	}
+}
+
+func (c *call) panicked(log *slog.Logger, p any, err *error) {
+	log.LogAttrs(c.ctx, slog.LevelError, "panic",
+		slog.String("method", c.method), slog.String("request_id", c.requestID()),
+		slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+	*err = internal(c.requestID())
+}
+
+// finish ends a call: a panic becomes an error, and the request id goes back to who sent
+// one or is told an error. To be deferred.
+func (c *call) finish(log *slog.Logger, err *error) {
+	if p := recover(); p != nil {
+		c.panicked(log, p, err)
+	}
+	if *err == nil && !c.sent {
+		return
+	}
+	if grpc.SetHeader(c.ctx, c.header()) != nil { // a stream that has sent its header
+		_ = grpc.SetTrailer(c.ctx, c.header())
+	}
+	if *err != nil {
+		log.LogAttrs(c.ctx, levelOf(*err), "call failed",
+			slog.String("method", c.method), slog.String("request_id", c.requestID()),
+			slog.String("code", status.Code(*err).String()), slog.String("error", status.Convert(*err).Message()))
+	}
+}
+
+// levelOf keeps what callers do wrong out of an operator's log unless asked for.
+func levelOf(err error) slog.Level {
+	if status.Code(err) == codes.Internal {
+		return slog.LevelError
+	}
+	return slog.LevelDebug
+}
+
+// message is a pointer to a request type.
+type message[M any] interface {
+	*M
+	proto.Message
+}
+
+// unary makes the method of a service from a handler of ours. It takes the place of the
+// generated one, so that requests that do not parse reach the handler's side, and keys
+// are wiped when the call is over.
+func unary[M any, P message[M], R proto.Message](name string, handle func(*service, *call, P) (R, error), wipe func(P)) grpc.MethodDesc {
+	return grpc.MethodDesc{
+		MethodName: name,
+		Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (_ any, err error) {
+			s := srv.(*service)
+			in := new(request[M, P])
+			if err := dec(in); err != nil {
+				return nil, err
+			}
+			c := newCall(ctx, name)
+			defer c.finish(s.log, &err)
+			defer wipe(&in.msg)
+			if in.err != nil {
+				return nil, in.err
+			}
+			return handle(s, &c, &in.msg)
+		},
+	}
+}
+
+// request is an inbound whose message type has the pointer type P.
+type request[M any, P message[M]] struct{ inbound[M] }
+
+func (r *request[M, P]) receive(b []byte) { r.err = unmarshal(b, P(&r.msg)) }

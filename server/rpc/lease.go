@@ -1,0 +1,179 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/overten/sluice/limiter"
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+)
+
+// maxRenewals is the most leases in one call.
+const maxRenewals = 10_000
+
+// acquire takes a slot for a run.
+func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.AcquireResponse, error) {
+	if err := c.ctx.Err(); err != nil {
+		return nil, unavailable("the call's deadline had passed before it was decided")
+	}
+	tier, refused, err := s.resolve(req.Key, req.Tier, field{})
+	if err != nil {
+		return nil, err
+	}
+	a, err := acquisition(req)
+	if err != nil {
+		return nil, err
+	}
+	now, wall := s.clock()
+	if refused != limiter.ReasonNone {
+		return refusal(req, tier, refused, wall), nil
+	}
+	a.Key = s.hasher.Key(req.Key)
+	a.Tier = tier
+	a.Run = s.hasher.Run(req.RunId)
+	a.RequestID = c.requestID()
+	a.Nonce = rand.Uint64()
+	g, err := s.table.Acquire(&a, now)
+	switch {
+	case errors.Is(err, limiter.ErrConflict):
+		return nil, runConflict()
+	case err != nil:
+		return nil, err
+	}
+	return s.grant(&a, g, wall), nil
+}
+
+// acquisition checks what req asks for, beside its key and tier.
+func acquisition(req *sluicev1.AcquireRequest) (limiter.Acquisition, error) {
+	var a limiter.Acquisition
+	if req.RunId == "" {
+		return a, field{name: "run_id"}.invalid("is required")
+	}
+	if n := len(req.RunId); n > limiter.MaxRunIDLen {
+		return a, field{name: "run_id"}.outOfRange(fmt.Sprintf("has %d bytes, must have 1 to %d", n, limiter.MaxRunIDLen))
+	}
+	if n := len(req.TaskId); n > limiter.MaxRunIDLen {
+		return a, field{name: "task_id"}.outOfRange(fmt.Sprintf("has %d bytes, must have at most %d", n, limiter.MaxRunIDLen))
+	}
+	ttl, err := ttlOf(req.TtlMs, field{name: "ttl_ms"})
+	if err != nil {
+		return a, err
+	}
+	if req.RequestCost != nil {
+		cost, err := costOf(*req.RequestCost, field{}, "request_cost")
+		if err != nil {
+			return a, err
+		}
+		a.Cost = &cost
+	}
+	a.RunID, a.TaskID, a.TTL = req.RunId, req.TaskId, ttl
+	return a, nil
+}
+
+// ttlOf checks a lease's time to live.
+func ttlOf(ms uint32, at field) (time.Duration, error) {
+	ttl := time.Duration(ms) * time.Millisecond
+	if ttl < limiter.MinTTL || ttl > limiter.MaxTTL {
+		return 0, at.outOfRange(fmt.Sprintf("is %d, must be from %d to %d", ms, limiter.MinTTL.Milliseconds(), limiter.MaxTTL.Milliseconds()))
+	}
+	return ttl, nil
+}
+
+// refusal answers for a key that the directory refuses.
+func refusal(req *sluicev1.AcquireRequest, tier *limiter.Tier, why limiter.Reason, wall time.Time) *sluicev1.AcquireResponse {
+	resp := &sluicev1.AcquireResponse{Reason: sluicev1.Reason(why), Exactness: sluicev1.Exactness_EXACTNESS_EXACT}
+	if tier != nil {
+		resp.Limit = tier.Concurrent()
+	}
+	if req.RequestCost != nil {
+		resp.Decision = new(sluicev1.Decision)
+		put(resp.Decision, new(uint32), limiter.Decision{Reason: why, Exactness: limiter.Exact, Limit: limitOf(tier)}, wall)
+	}
+	return resp
+}
+
+// grant answers with what the engine granted or denied.
+func (s *service) grant(a *limiter.Acquisition, g limiter.Grant, wall time.Time) *sluicev1.AcquireResponse {
+	resp := &sluicev1.AcquireResponse{
+		Granted: g.Granted, InUse: g.InUse, Limit: g.Limit,
+		Reason: sluicev1.Reason(g.Reason), Exactness: sluicev1.Exactness(g.Exactness),
+	}
+	if g.Granted {
+		resp.LeaseId = s.sealer.Seal(limiter.LeaseRef{Key: a.Key, Tier: s.sealer.Tier(a.Tier.Name()), Run: a.Run, Nonce: g.Nonce})
+		resp.ExpiresInMs = inMillis(g.ExpiresIn)
+	}
+	if a.Cost != nil {
+		resp.Decision = new(sluicev1.Decision)
+		put(resp.Decision, new(uint32), g.Decision, wall)
+	}
+	if wait := retryAfter(a.Tier, g); wait > 0 {
+		ms := inMillis(wait)
+		resp.RetryAfterMs = &ms
+	}
+	return resp
+}
+
+// retryAfter returns what a denied run is told to wait: exactly as long as its windows
+// say, and if the slots are taken at least as long as the jittered hint. 0: none.
+func retryAfter(tier *limiter.Tier, g limiter.Grant) time.Duration {
+	wait := g.Decision.RetryAfter
+	slotsTaken := g.Reason == limiter.ReasonConcurrencyLimited || wait > 0 && g.InUse >= g.Limit
+	if !slotsTaken {
+		return wait
+	}
+	return max(wait, tier.RunRetryAfter(g.FreesIn, rand.Float64()))
+}
+
+// renew extends leases, each on its own.
+func (s *service) renew(c *call, req *sluicev1.RenewRequest) (*sluicev1.RenewResponse, error) {
+	if n := len(req.Leases); n > maxRenewals {
+		return nil, field{name: "leases"}.outOfRange(fmt.Sprintf("has %d items, must have at most %d", n, maxRenewals))
+	}
+	now, _ := s.clock()
+	resp := &sluicev1.RenewResponse{Results: make([]*sluicev1.LeaseRenewalResult, len(req.Leases))}
+	for i, l := range req.Leases {
+		left, err := s.renewOne(l, field{list: "leases", index: i}, now)
+		if err != nil {
+			resp.Results[i] = &sluicev1.LeaseRenewalResult{Result: &sluicev1.LeaseRenewalResult_Error{Error: toProto(err)}}
+			continue
+		}
+		resp.Results[i] = &sluicev1.LeaseRenewalResult{Result: &sluicev1.LeaseRenewalResult_ExpiresInMs{ExpiresInMs: inMillis(left)}}
+	}
+	return resp, nil
+}
+
+func (s *service) renewOne(l *sluicev1.LeaseRenewal, at field, now limiter.Instant) (time.Duration, error) {
+	at.name = "lease_id"
+	if l.GetLeaseId() == "" {
+		return 0, at.invalid("is required")
+	}
+	at.name = "ttl_ms"
+	ttl, err := ttlOf(l.GetTtlMs(), at)
+	if err != nil {
+		return 0, err
+	}
+	ref, ok := s.sealer.Open(l.GetLeaseId())
+	if !ok {
+		return 0, leaseNotFound()
+	}
+	left, err := s.table.Renew(ref, ttl, now)
+	if err != nil {
+		return 0, leaseGone()
+	}
+	return left, nil
+}
+
+// release ends a lease. It does so even if its caller is gone: that is when slots leak.
+func (s *service) release(_ *call, req *sluicev1.ReleaseRequest) (*sluicev1.ReleaseResponse, error) {
+	if req.LeaseId == "" {
+		return nil, field{name: "lease_id"}.invalid("is required")
+	}
+	ref, ok := s.sealer.Open(req.LeaseId)
+	if !ok {
+		return nil, leaseNotFound()
+	}
+	now, _ := s.clock()
+	return &sluicev1.ReleaseResponse{Released: s.table.Release(ref, now)}, nil
+}

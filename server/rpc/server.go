@@ -1,0 +1,109 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/overten/sluice/limiter"
+	"github.com/overten/sluice/limiter/policy"
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+)
+
+// Bounds on what one client can make the node hold.
+const (
+	maxMessage    = 8 << 20 // bytes; a batch of 100,000 checks with keys of 60 bytes fits
+	maxStreams    = 4096    // concurrent calls of one connection
+	maxHeaderList = 16 << 10
+)
+
+// Config says what a Server serves. All fields are required.
+type Config struct {
+	Table   *limiter.Table
+	Hasher  limiter.Hasher
+	Sealer  *limiter.Sealer
+	Policy  *policy.Policy
+	Clock   Clock
+	Log     *slog.Logger
+	Options []grpc.ServerOption // further ones, such as credentials; may be nil
+}
+
+// A Server serves the rate limiter, health and reflection on one port.
+type Server struct {
+	grpc    *grpc.Server
+	health  *health.Server
+	service *service
+}
+
+// NewServer returns a Server that is ready to serve.
+func NewServer(c Config) *Server {
+	s := &Server{
+		grpc:   grpc.NewServer(append(Options(), c.Options...)...),
+		health: health.NewServer(),
+		service: &service{
+			table: c.Table, hasher: c.Hasher, sealer: c.Sealer, policy: c.Policy, clock: c.Clock, log: c.Log,
+			draining: make(chan struct{}),
+		},
+	}
+	s.grpc.RegisterService(describe(), s.service)
+	healthgrpc.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.health.SetServingStatus(sluicev1.RateLimiterService_ServiceDesc.ServiceName, healthgrpc.HealthCheckResponse_SERVING)
+	return s
+}
+
+// Options returns the options that every gRPC server of ours has: bounds, keep-alive and
+// the codec. A benchmark serves its yardstick with the same.
+func Options() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ReadBufferSize(0), // connections buffer by themselves: see wipingConn
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaderList),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+	}
+}
+
+// Listen wraps a listener for a server with Options.
+func Listen(lis net.Listener) net.Listener { return wipingListener{lis} }
+
+// Serve accepts connections until the Server is shut down. It returns nil then.
+func (s *Server) Serve(lis net.Listener) error {
+	err := s.grpc.Serve(Listen(lis))
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown ends the server: its health says NOT_SERVING, calls and batches under way
+// are answered, no new ones begin. When ctx ends first, what is left is cut off, and its
+// error is returned. A second call waits for the same end.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.health.Shutdown()
+	s.service.drain()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,60 @@
+package rpc
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/overten/sluice/limiter"
+	"github.com/overten/sluice/limiter/policy"
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+)
+
+// A Clock tells the time of the node: now for decisions, on a monotonic clock, and wall
+// for what people read.
+type Clock func() (now limiter.Instant, wall time.Time)
+
+// NewClock returns a clock that begins now.
+func NewClock() Clock {
+	start := time.Now()
+	return func() (limiter.Instant, time.Time) {
+		wall := time.Now()
+		return limiter.Instant(wall.Sub(start)), wall
+	}
+}
+
+// service decides calls. Each handler is a method of its own file.
+type service struct {
+	table  *limiter.Table
+	hasher limiter.Hasher
+	sealer *limiter.Sealer
+	policy *policy.Policy
+	clock  Clock
+	log    *slog.Logger
+
+	draining chan struct{} // closed when the server shuts down
+	drainOne sync.Once
+}
+
+// drain ends all streams once their batch under way is answered.
+func (s *service) drain() { s.drainOne.Do(func() { close(s.draining) }) }
+
+// describe returns the service's description for grpc: the generated one, with handlers
+// of ours.
+func describe() *grpc.ServiceDesc {
+	d := sluicev1.RateLimiterService_ServiceDesc
+	d.HandlerType = (*any)(nil)
+	d.Methods = []grpc.MethodDesc{
+		unary("Check", (*service).check, wipeCheck),
+		unary("CheckBatch", (*service).checkBatch, wipeBatch),
+		unary("Acquire", (*service).acquire, wipeAcquire),
+		unary("Renew", (*service).renew, func(*sluicev1.RenewRequest) {}),
+		unary("Release", (*service).release, func(*sluicev1.ReleaseRequest) {}),
+	}
+	d.Streams = []grpc.StreamDesc{{
+		StreamName: "CheckStream", Handler: checkStream, ServerStreams: true, ClientStreams: true,
+	}}
+	return &d
+}

@@ -1,0 +1,90 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+)
+
+// maxStreamTimeout bounds timeout_ms, in milliseconds.
+const maxStreamTimeout = 600_000
+
+// checkStream serves one stream of batches.
+//
+// Batches are received, decided and answered by one goroutine, in their order: on the
+// node that holds the keys nothing ever waits. The handler itself only watches for the
+// end, so that a stream whose client never ends it does not hold up a shutdown.
+func checkStream(srv any, stream grpc.ServerStream) (err error) {
+	s := srv.(*service)
+	c := newCall(stream.Context(), "CheckStream")
+	defer c.finish(s.log, &err)
+	if c.sent {
+		_ = stream.SetHeader(c.header())
+	}
+	b := batches{service: s, call: c, stream: stream}
+	ended := make(chan error, 1)
+	go func() { ended <- b.serve() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-s.draining:
+		b.end()
+		return unavailable("the node is shutting down")
+	}
+}
+
+// batches is a stream that is being served.
+type batches struct {
+	*service
+	call   call
+	stream grpc.ServerStream
+
+	mu    sync.Mutex // held while a batch is decided and answered
+	ended bool       // no further batch may be; guarded by mu
+}
+
+// end waits for the batch under way and lets no other begin.
+func (b *batches) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+}
+
+// serve answers batches until the stream ends.
+func (b *batches) serve() (err error) {
+	defer b.call.recovered(b.log, &err)
+	for {
+		in := new(request[sluicev1.CheckStreamRequest, *sluicev1.CheckStreamRequest])
+		if err := b.stream.RecvMsg(in); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := b.answer(&in.msg, in.err); err != nil {
+			return err
+		}
+	}
+}
+
+// answer decides one batch and sends its results.
+func (b *batches) answer(req *sluicev1.CheckStreamRequest, malformed error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer wipeAll(req.Checks)
+	if malformed != nil || b.ended {
+		return malformed
+	}
+	if req.TimeoutMs > maxStreamTimeout {
+		return field{name: "timeout_ms"}.outOfRange(fmt.Sprintf("is %d, must be from 0 to %d", req.TimeoutMs, maxStreamTimeout))
+	}
+	results, err := b.decideAll(b.stream.Context().Done(), req.Checks)
+	if err != nil {
+		return err
+	}
+	return b.stream.SendMsg(&sluicev1.CheckStreamResponse{Sequence: req.Sequence, Results: results})
+}
