@@ -8,43 +8,49 @@ import (
 // An arena gives out memory for records or chunks by the page. It takes it from the
 // runtime in large slabs without pointers: nothing is copied as a table grows,
 // nothing of it is scanned by the garbage collector, and the system can back it with
-// huge pages, which spares every look-up a walk of the page table. Pages that come back
-// are given out again, to any partition.
+// huge pages. Pages that come back are given out again, to any partition.
+//
+// A line is known by its number, from which its address follows without another
+// look-up: the table of slabs is small enough to stay in the nearest cache.
 type arena[T any] struct {
+	slabs [maxSlabs]*[slabLines]T // each is written once, before a page of it is given out
+
 	mu   sync.Mutex // guards all below
-	slab []T        // what was not given out yet
-	free []*page[T]
+	next uint32     // the first page that was never given out
+	free []uint32   // pages that came back
 }
 
-// A page is what a partition takes at a time: 2 KiB of lines of 64 bytes.
-type page[T any] [pageLines]T
-
 const (
-	pageLines = 32
-	slabLines = 1 << 16 // 4 MiB
+	slabLines = 1 << 16 // of 64 bytes: 4 MiB
+	maxSlabs  = 1 << 13 // 32 GiB
+	pageLines = 64      // 4 KiB: what a partition takes at a time
 )
 
-// take returns a page with undefined content.
-func (a *arena[T]) take() *page[T] {
+// at returns line ref.
+func (a *arena[T]) at(ref uint32) *T { return &a.slabs[ref/slabLines][ref%slabLines] }
+
+// take returns the first line of a page with undefined content.
+func (a *arena[T]) take() uint32 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if n := len(a.free); n > 0 {
-		p := a.free[n-1]
+		page := a.free[n-1]
 		a.free = a.free[:n-1]
-		return p
+		return page * pageLines
 	}
-	if len(a.slab) == 0 {
-		a.slab = make([]T, slabLines)
-		adviseHugePages(unsafe.Pointer(&a.slab[0]), slabLines*unsafe.Sizeof(a.slab[0]))
+	first := a.next * pageLines
+	if first%slabLines == 0 {
+		slab := new([slabLines]T)
+		adviseHugePages(unsafe.Pointer(slab), unsafe.Sizeof(*slab))
+		a.slabs[first/slabLines] = slab
 	}
-	p := (*page[T])(a.slab)
-	a.slab = a.slab[pageLines:]
-	return p
+	a.next++
+	return first
 }
 
-// give takes a page back. Nobody may use it any more.
-func (a *arena[T]) give(p *page[T]) {
+// give takes back the page that begins with line first. Nobody may use it any more.
+func (a *arena[T]) give(first uint32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.free = append(a.free, p)
+	a.free = append(a.free, first/pageLines)
 }

@@ -48,7 +48,7 @@ func BenchmarkCheck(b *testing.B) {
 			tier := benchTier(b, Window{600, time.Minute})
 			m := newKeyMaker()
 			now := Instant(0)
-			gap := Instant(40*time.Second) / Instant(4*keys)
+			gap := Instant(time.Minute) / Instant(4*keys) // four hits a key in each minute
 			for range 4 {
 				for k := range keys {
 					now += gap
@@ -59,7 +59,7 @@ func BenchmarkCheck(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
-				now += gap // as many hits a key as before: about six in each minute
+				now += gap
 				k := m.key(r.Uint64N(uint64(keys)))
 				table.Check(hasher.Key(bytesAsString(k)), tier, 1, now)
 			}

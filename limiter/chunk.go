@@ -7,18 +7,17 @@ type chunk [chunkWords]uint32
 
 const chunkWords = 16
 
-// A chunkPool hands out chunks by number. It holds no pointer into any
-// history, so the garbage collector has only its pages to see.
+// A chunkPool hands out chunks to the histories of one partition.
 type chunkPool struct {
 	arena *arena[chunk]
-	pages []*page[chunk]
-	free  uint32 // the first free chunk plus one, which holds the next in its first word; 0: none
-	next  uint32 // the first chunk that was never handed out
+	pages []uint32 // first chunks of the pages that it took
+	free  uint32   // the first free chunk plus one, which holds the next in its first word; 0: none
+	fresh uint32   // chunks of the last page that were never handed out
 	used  uint32
 }
 
-// at returns chunk ref. It is valid until ref is freed.
-func (p *chunkPool) at(ref uint32) *chunk { return &p.pages[ref/pageLines][ref%pageLines] }
+// at returns chunk ref. It is valid until ref is released.
+func (p *chunkPool) at(ref uint32) *chunk { return p.arena.at(ref) }
 
 // alloc returns the number of a chunk with undefined content.
 func (p *chunkPool) alloc() uint32 {
@@ -28,14 +27,15 @@ func (p *chunkPool) alloc() uint32 {
 		p.free = p.at(ref)[0]
 		return ref
 	}
-	if int(p.next) == len(p.pages)*pageLines {
+	if p.fresh == 0 {
 		p.pages = append(p.pages, p.arena.take())
+		p.fresh = pageLines
 	}
-	p.next++
-	return p.next - 1
+	p.fresh--
+	return p.pages[len(p.pages)-1] + pageLines - 1 - p.fresh
 }
 
-// release gives chunk ref back. When none is left in use, the memory goes too.
+// release takes chunk ref back. When none is left in use, the pages go back too.
 func (p *chunkPool) release(ref uint32) {
 	p.used--
 	if p.used == 0 {

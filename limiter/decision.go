@@ -177,9 +177,9 @@ func (rs *readings) report(d *Decision) {
 	}
 }
 
-// decide decides cost by the readings, and counts nothing.
-func (rs *readings) decide(cost Cost) Decision {
-	d := Decision{Exactness: Exact}
+// decide decides cost by the readings into d, which is zero, and counts nothing.
+func (rs *readings) decide(cost Cost, d *Decision) {
+	d.Exactness = Exact
 	asked := max(uint32(cost), 1) // a peek asks for what one unit would be told
 	switch {
 	case asked > rs.tier.minLimit:
@@ -190,7 +190,6 @@ func (rs *readings) decide(cost Cost) Decision {
 	default:
 		d.Allowed = true
 	}
-	return d
 }
 
 // count adds units that are admitted, and brings the readings up to date. There
@@ -213,7 +212,8 @@ func (rs *readings) asked(cost *Cost, noSlot bool) Decision {
 		return Decision{}
 	}
 	rs.read()
-	d := rs.decide(*cost)
+	var d Decision
+	rs.decide(*cost, &d)
 	if noSlot && d.Allowed {
 		d.Allowed, d.Reason = false, ReasonConcurrencyLimited
 	}

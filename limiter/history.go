@@ -48,7 +48,7 @@ type record struct {
 	last    Instant             // when the newest entry's latest hit came
 	horizon uint32              // ms: the longest period that the history has to serve
 	base    uint32              // cumulative units before the oldest entry, modulo the cell's width
-	meta    uint32              // number of entries <<4 | wide <<3 | height of the tree
+	meta    uint32              // number of entries <<5 | occupied <<4 | wide <<3 | height of the tree
 	leases  uint32              // number of the key's lease set plus one; 0: none
 	words   [inlineWords]uint32 // height 0: the cells; else: the branches, and the head
 }
@@ -62,11 +62,12 @@ const (
 	fanBits  = 4
 	maxDepth = 7
 
-	wideBit    = 1 << 3
-	heightMask = wideBit - 1
-	countShift = 4
-	countOne   = 1 << countShift
-	maxEntries = 1<<(32-countShift) - 1
+	heightMask  = wideBit - 1
+	wideBit     = 1 << 3
+	occupiedBit = 1 << 4 // there is a record here
+	countShift  = 5
+	countOne    = 1 << countShift
+	maxEntries  = 1<<(32-countShift) - 1
 
 	narrowMask = 0xffff
 	wideMask   = 0xffffffff
@@ -74,6 +75,7 @@ const (
 
 func (r *record) entries() uint32 { return r.meta >> countShift }
 func (r *record) height() uint32  { return r.meta & heightMask }
+func (r *record) occupied() bool  { return r.meta&occupiedBit != 0 }
 func (r *record) wide() bool      { return r.meta&wideBit != 0 }
 
 // mask covers the bits of a tick and of a count of units.
@@ -218,7 +220,7 @@ func (h *history) dropFront(k uint32) {
 			head := h.words[headWord]
 			h.releaseLeaves(head/per, (head+n-1)/per, true)
 		}
-		h.meta, h.base = 0, 0
+		h.meta, h.base = occupiedBit, 0
 		return
 	}
 	_, h.base = h.cell(k - 1)
@@ -241,6 +243,9 @@ func (h *history) dropFront(k uint32) {
 	gone := to >> span
 	copy(h.words[:branches], h.words[gone:branches])
 	h.words[headWord] = head + k - gone<<span*per
+	if n-k <= inlineWords/2 { // half of what fits, so that it does not go to and fro
+		h.compact()
+	}
 }
 
 // releaseLeaves frees the leaves from first to last, and every chunk above them
@@ -269,7 +274,10 @@ func (h *history) releaseLeaves(first, last uint32, whole bool) {
 // add counts units that are admitted at now under the given quantum. Nothing that
 // is in the history may have expired for its horizon.
 func (h *history) add(units uint32, quantum int64, now Instant) {
-	tick := (now.ceilMillis() + quantum - 1) / quantum * quantum
+	tick := now.ceilMillis()
+	if quantum > 1 {
+		tick = (tick + quantum - 1) / quantum * quantum
+	}
 	n := h.entries()
 	if n == 0 {
 		h.start(tick, units, now)
@@ -299,9 +307,9 @@ func (h *history) fitsNarrow(tick int64, total, units uint32, now Instant) bool 
 
 // start makes the first entry of an empty history.
 func (h *history) start(tick int64, units uint32, now Instant) {
-	h.meta, h.base = 0, 0
+	h.meta, h.base = occupiedBit, 0
 	if units > narrowMask || tick-now.ceilMillis() > narrowMask {
-		h.meta = wideBit
+		h.meta |= wideBit
 	}
 	h.last, h.newest = now, tick
 	h.push(uint32(tick), units)
@@ -363,9 +371,9 @@ func (h *history) reencode(wide bool) {
 	n := h.entries()
 	old := *h.record
 	from := history{&old, h.chunks, h.newest}
-	h.meta, h.base = 0, 0
+	h.meta, h.base = occupiedBit, 0
 	if wide {
-		h.meta = wideBit
+		h.meta |= wideBit
 	}
 	for i := range n {
 		h.push(uint32(h.newest-from.age(i)), from.units(i))

@@ -21,14 +21,14 @@ const (
 // Config sets up a Table.
 type Config struct {
 	Partitions int // 1 to MaxPartitions
-	MaxKeys    int // 1 to 10⁹: keys with history or leases at a time
+	MaxKeys    int // 1 to 100,000,000: keys with history or leases at a time
 	WhenFull   WhenFull
 }
 
 // MaxPartitions is the largest number of partitions.
 const MaxPartitions = 1 << 16
 
-const maxMaxKeys = 1_000_000_000
+const maxMaxKeys = 100_000_000
 
 // A Table holds the histories and leases of all keys, by partition. It is safe for
 // concurrent use. Its clock is its callers': every method takes the instant at
@@ -59,7 +59,7 @@ func NewTable(c Config) (*Table, error) {
 	}
 	t := &Table{partitions: make([]partition, c.Partitions), maxKeys: int64(c.MaxKeys), whenFull: c.WhenFull}
 	for i := range t.partitions {
-		t.partitions[i].records = &t.records
+		t.partitions[i].records.arena = &t.records
 		t.partitions[i].chunks.arena = &t.chunks
 	}
 	return t, nil
@@ -71,66 +71,70 @@ func (t *Table) Keys() int { return int(t.keys.Load()) }
 
 // Check decides a request of the given cost (0 to MaxCost) and counts it if it is
 // allowed.
-func (t *Table) Check(k Key, tier *Tier, cost Cost, now Instant) Decision {
+func (t *Table) Check(k Key, tier *Tier, cost Cost, now Instant) (d Decision) {
 	p := &t.partitions[k.Partition]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rs := readings{tier: tier, now: p.advance(now)}
-	return t.checkLocked(p, k.ID, &rs, cost)
-}
-
-// Explain is Check, and also returns what each window of the tier says afterwards.
-func (t *Table) Explain(k Key, tier *Tier, cost Cost, now Instant) (Decision, []WindowState) {
-	p := &t.partitions[k.Partition]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	rs := readings{tier: tier, now: p.advance(now)}
-	d := t.checkLocked(p, k.ID, &rs, cost)
-	return d, rs.states(cost, d.Allowed)
-}
-
-func (t *Table) checkLocked(p *partition, id Identity, rs *readings, cost Cost) Decision {
-	rs.h = p.history(p.find(id))
-	rs.read()
-	d := rs.decide(cost)
-	if d.Allowed && cost > 0 {
-		if rs.h.record == nil && !t.admit(p, rs, id) {
-			return t.full(rs)
-		}
-		rs.count(cost)
-	}
-	rs.report(&d)
-	if d.RetryAfter > 0 {
-		d.Reset = d.RetryAfter
+	now = p.advance(now)
+	r := p.records.find(k.ID)
+	if r == nil || !r.quick(tier, cost, now, &d) {
+		rs := readings{tier: tier, h: p.history(r), now: now}
+		t.checkLocked(p, k.ID, &rs, cost, &d)
 	}
 	return d
 }
 
+// Explain is Check, and also returns what each window of the tier says afterwards.
+func (t *Table) Explain(k Key, tier *Tier, cost Cost, now Instant) (d Decision, states []WindowState) {
+	p := &t.partitions[k.Partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now = p.advance(now)
+	rs := readings{tier: tier, h: p.history(p.records.find(k.ID)), now: now}
+	t.checkLocked(p, k.ID, &rs, cost, &d)
+	return d, rs.states(cost, d.Allowed)
+}
+
+func (t *Table) checkLocked(p *partition, id Identity, rs *readings, cost Cost, d *Decision) {
+	rs.read()
+	rs.decide(cost, d)
+	if d.Allowed && cost > 0 {
+		if rs.h.record == nil && !t.admit(p, rs, id) {
+			t.full(rs, d)
+			return
+		}
+		rs.count(cost)
+	}
+	rs.report(d)
+	if d.RetryAfter > 0 {
+		d.Reset = d.RetryAfter
+	}
+}
+
 // admit makes a record for a new key if there is room.
 func (t *Table) admit(p *partition, rs *readings, id Identity) bool {
-	if p.n == maxRecords || t.keys.Add(1) > t.maxKeys {
+	if t.keys.Add(1) > t.maxKeys {
 		t.keys.Add(-1)
 		return false
 	}
-	rs.h.record = p.insert(id)
+	rs.h.record = p.records.insert(id)
 	rs.h.horizon = uint32(rs.tier.horizon)
 	return true
 }
 
 // full is the decision for a new key in a full table.
-func (t *Table) full(rs *readings) Decision {
-	d := Decision{Exactness: Degraded}
-	rs.report(&d)
+func (t *Table) full(rs *readings, d *Decision) {
+	*d = Decision{Exactness: Degraded}
+	rs.report(d)
 	if t.whenFull == Open {
 		d.Allowed = true
-		return d
+		return
 	}
 	d.Reason = ReasonTableFull
 	d.Remaining = 0
-	return d
 }
 
-// Sweep looks at up to most records, going on where the last call ended, and
+// Sweep looks at the memory of up to most keys, going on where the last call ended, and
 // removes the keys whose history is empty and that hold no lease. It returns how
 // many it removed. Nothing depends on it but memory and the count of keys.
 func (t *Table) Sweep(now Instant, most int) (removed int) {
@@ -201,7 +205,7 @@ func (t *Table) Acquire(a *Acquisition, now Instant) (Grant, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
-	rs := readings{tier: a.Tier, now: now, h: p.history(p.find(a.Key.ID))}
+	rs := readings{tier: a.Tier, now: now, h: p.history(p.records.find(a.Key.ID))}
 	set := p.sets.of(rs.h.record)
 	g := Grant{Exactness: Exact, Limit: a.Tier.Concurrent()}
 	if set != nil {
@@ -278,7 +282,7 @@ func (t *Table) Release(ref LeaseRef, now Instant) bool {
 
 // lease returns the live lease that ref names and the set that it is in.
 func (p *partition) lease(ref LeaseRef, now Instant) (*leaseSet, *lease) {
-	set := p.sets.of(p.find(ref.Key.ID))
+	set := p.sets.of(p.records.find(ref.Key.ID))
 	if set == nil {
 		return nil, nil
 	}

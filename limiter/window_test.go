@@ -85,8 +85,8 @@ func TestDeepHistories(t *testing.T) {
 				o.admit(tier, int(cost), now)
 			}
 			p := &table.partitions[0]
-			highest = max(highest, p.find(key.ID).height())
-			if used := p.history(p.find(key.ID)).entries(); p.chunks.used > used/8+used/64+24 {
+			highest = max(highest, p.records.find(key.ID).height())
+			if used := p.history(p.records.find(key.ID)).entries(); p.chunks.used > used/8+used/64+24 {
 				t.Fatalf("step %d: %d chunks for %d entries", i, p.chunks.used, used)
 			}
 		}
@@ -94,7 +94,7 @@ func TestDeepHistories(t *testing.T) {
 			t.Errorf("%v: the tree grew to height %d only", w, highest)
 		}
 		table.Sweep(now.Add(w.Per), 10)
-		if p := &table.partitions[0]; table.Keys() != 0 || p.chunks.used != 0 || p.pages != nil || p.index.slots != nil {
+		if p := &table.partitions[0]; table.Keys() != 0 || p.chunks.used != 0 || p.records.pages != nil {
 			t.Errorf("%v: %d keys, %d chunks left", w, table.Keys(), p.chunks.used)
 		}
 	}

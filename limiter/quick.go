@@ -1,0 +1,60 @@
+package limiter
+
+import "time"
+
+// quick counts what most requests are: one that is allowed, of a tier with one window,
+// for a key whose history is narrow, lies in its record and serves that window. It is
+// what readings do, without their generality, for a third of the time; the tests cannot
+// tell them apart. It returns false, having changed nothing, if the request is another.
+func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
+	n := r.entries()
+	w := &tier.windows[0]
+	if n == 0 || r.meta&(wideBit|heightMask) != 0 || int64(r.horizon) != w.per ||
+		tier.n != 1 || tier.quantum != 1 || cost-1 >= narrowMask || r.last+millis(w.per) <= now {
+		return false
+	}
+	newestCell := r.words[n-1]
+	last := r.last.ceilMillis()
+	newest := last + int64(uint16(newestCell>>16)-uint16(last))
+	age := func(cell uint32) int64 { return int64(uint16(newest) - uint16(cell>>16)) }
+
+	// What has expired, and what is used.
+	nowMillis := now.floorMillis()
+	expired, base := uint32(0), r.base
+	for limit := newest + w.per - nowMillis; expired < n-1 && age(r.words[expired]) >= limit; expired++ {
+		base = r.words[expired]
+	}
+	used := uint32(uint16(newestCell)-uint16(base)) + uint32(cost)
+	tick := now.ceilMillis()
+	if used > w.limit || used > narrowMask || tick-newest+age(r.words[expired]) > narrowMask ||
+		tick > newest && n-expired == inlineWords {
+		return false
+	}
+
+	// Forget and count.
+	if expired > 0 {
+		n = uint32(copy(r.words[:], r.words[expired:n]))
+		r.base = base & narrowMask
+	}
+	cum := (newestCell + uint32(cost)) & narrowMask
+	if tick <= newest {
+		r.words[n-1] = newestCell&^narrowMask | cum
+		r.last = max(r.last, now)
+	} else {
+		r.words[n] = uint32(tick)<<16 | cum
+		r.last = max(now, millis(newest))
+		n++
+	}
+	r.meta = r.meta&(countOne-1) | n<<countShift
+
+	// Report: with one unit less, the oldest entry is what remaining waits for.
+	d.Allowed, d.Exactness = true, Exact
+	d.Limit, d.Remaining = w.limit, w.limit-used
+	if n == 1 {
+		d.Reset = roundUp((r.last + millis(w.per)).Sub(now))
+	} else {
+		newest = max(newest, tick)
+		d.Reset = time.Duration(newest-age(r.words[0])+w.per-nowMillis) * time.Millisecond
+	}
+	return true
+}
