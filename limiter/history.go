@@ -16,8 +16,8 @@ package limiter
 // An entry is a narrow cell (16 bits of tick, 16 of units) while all ticks lie
 // within 65 s and all units within 65,535, else a wide one (32 and 32 bits). Both
 // count modulo their width: ticks are read as ages before the newest tick, units
-// as differences to record.base. Up to six narrow or three wide cells fit into
-// the record; more are kept in a tree of chunks with up to five branches at the
+// as differences to a base. Up to eight narrow or four wide cells fit into the
+// record; more are kept in a tree of chunks with up to five branches at the
 // record and sixteen at each chunk, so that a cell is found by its position, the
 // front is dropped and the back extended at once, and no cell is ever moved.
 //
@@ -45,38 +45,69 @@ func openHistory(r *record, chunks *chunkPool) history {
 // A record is what a partition keeps of one key. It fills one cache line.
 type record struct {
 	id      Identity
-	last    Instant             // when the newest entry's latest hit came
-	horizon uint32              // ms: the longest period that the history has to serve
-	base    uint32              // cumulative units before the oldest entry, modulo the cell's width
-	meta    uint32              // number of entries <<5 | occupied <<4 | wide <<3 | height of the tree
-	leases  uint32              // number of the key's lease set plus one; 0: none
-	words   [inlineWords]uint32 // height 0: the cells; else: the branches, and the head
+	last    Instant // when the newest entry's latest hit came
+	horizon uint32  // ms: the longest period that the history has to serve
+	meta    uint32  // number of the lease set plus one, or 0 <<9 | entries in words <<5 | occupied <<4 | wide <<3 | height of the tree
+	// Height 0: the cells, with base 0. Else the tree: branches, head, base, entries.
+	words [inlineWords]uint32
 }
 
 const (
-	inlineWords = 6
-	branches    = inlineWords - 1 // of the record, when its history is a tree
-	headWord    = inlineWords - 1
+	inlineWords = 8
+	branches    = 5 // of the record, when its history is a tree
+	headWord    = 5 // position of the oldest entry
+	baseWord    = 6 // cumulative units before it, modulo the cell's width
+	countWord   = 7 // entries
 
 	fan      = chunkWords // branches of a chunk
 	fanBits  = 4
 	maxDepth = 7
 
-	heightMask  = wideBit - 1
-	wideBit     = 1 << 3
-	occupiedBit = 1 << 4 // there is a record here
-	countShift  = 5
-	countOne    = 1 << countShift
-	maxEntries  = 1<<(32-countShift) - 1
+	heightMask   = wideBit - 1
+	wideBit      = 1 << 3
+	occupiedBit  = 1 << 4 // there is a record here
+	countShift   = 5
+	countMask    = 15 << countShift
+	leasesShift  = 9
+	maxLeaseSets = 1<<(32-leasesShift) - 1
 
 	narrowMask = 0xffff
 	wideMask   = 0xffffffff
 )
 
-func (r *record) entries() uint32 { return r.meta >> countShift }
-func (r *record) height() uint32  { return r.meta & heightMask }
-func (r *record) occupied() bool  { return r.meta&occupiedBit != 0 }
-func (r *record) wide() bool      { return r.meta&wideBit != 0 }
+func (r *record) height() uint32 { return r.meta & heightMask }
+func (r *record) occupied() bool { return r.meta&occupiedBit != 0 }
+func (r *record) wide() bool     { return r.meta&wideBit != 0 }
+
+func (r *record) entries() uint32 {
+	if r.height() > 0 {
+		return r.words[countWord]
+	}
+	return r.meta & countMask >> countShift
+}
+
+func (r *record) setEntries(n uint32) {
+	if r.height() > 0 {
+		r.words[countWord] = n
+		return
+	}
+	r.meta = r.meta&^countMask | n<<countShift
+}
+
+// leases returns the number of the key's lease set plus one; 0: none.
+func (r *record) leases() uint32     { return r.meta >> leasesShift }
+func (r *record) setLeases(n uint32) { r.meta = r.meta&(1<<leasesShift-1) | n<<leasesShift }
+
+// clear makes the history empty. Its chunks must have been released.
+func (r *record) clear() { r.meta &^= heightMask | wideBit | countMask }
+
+// base returns the cumulative units before the oldest entry.
+func (r *record) base() uint32 {
+	if r.height() > 0 {
+		return r.words[baseWord]
+	}
+	return 0
+}
 
 // mask covers the bits of a tick and of a count of units.
 func (r *record) mask() uint32 {
@@ -141,7 +172,7 @@ func (h *history) setCell(i, tick, cum uint32) {
 // units returns how many units entries 0 to i hold.
 func (h *history) units(i uint32) uint32 {
 	_, cum := h.cell(i)
-	return (cum - h.base) & h.mask()
+	return (cum - h.base()) & h.mask()
 }
 
 // unitsBefore returns how many units the entries before i hold.
@@ -220,18 +251,16 @@ func (h *history) dropFront(k uint32) {
 			head := h.words[headWord]
 			h.releaseLeaves(head/per, (head+n-1)/per, true)
 		}
-		h.meta, h.base = occupiedBit, 0
+		h.clear()
 		return
 	}
-	_, h.base = h.cell(k - 1)
-	h.meta -= k << countShift
+	_, base := h.cell(k - 1)
 	if h.height() == 0 {
-		if h.wide() {
-			k *= 2
-		}
-		copy(h.words[:], h.words[k:])
+		h.dropInline(k, n, base)
 		return
 	}
+	h.words[baseWord] = base
+	h.words[countWord] = n - k
 	per := h.cellsIn(chunkWords)
 	head := h.words[headWord]
 	from, to := head/per, (head+k)/per // the first leaf, and the first that stays
@@ -243,8 +272,22 @@ func (h *history) dropFront(k uint32) {
 	gone := to >> span
 	copy(h.words[:branches], h.words[gone:branches])
 	h.words[headWord] = head + k - gone<<span*per
-	if n-k <= inlineWords/2 { // half of what fits, so that it does not go to and fro
+	if n-k < h.cellsIn(inlineWords) { // one less than fits, so that it does not go to and fro at each hit
 		h.compact()
+	}
+}
+
+// dropInline forgets the oldest k of n cells in the record, which hold base units.
+func (h *history) dropInline(k, n, base uint32) {
+	if h.wide() {
+		copy(h.words[:], h.words[2*k:2*n])
+	} else {
+		copy(h.words[:], h.words[k:n])
+	}
+	h.setEntries(n - k)
+	for i := range n - k {
+		tick, cum := h.cell(i)
+		h.setCell(i, tick, cum-base)
 	}
 }
 
@@ -291,9 +334,6 @@ func (h *history) add(units uint32, quantum int64, now Instant) {
 	case tick <= h.newest:
 		h.setCell(n-1, uint32(h.newest), cum+units)
 		h.last = max(h.last, now)
-	case n == maxEntries:
-		h.setCell(n-1, uint32(tick), cum+units)
-		h.last, h.newest = max(h.last, now), tick
 	default:
 		h.push(uint32(tick), cum+units)
 		h.last, h.newest = max(now, millis(h.newest)), tick
@@ -307,7 +347,7 @@ func (h *history) fitsNarrow(tick int64, total, units uint32, now Instant) bool 
 
 // start makes the first entry of an empty history.
 func (h *history) start(tick int64, units uint32, now Instant) {
-	h.meta, h.base = occupiedBit, 0
+	h.clear()
 	if units > narrowMask || tick-now.ceilMillis() > narrowMask {
 		h.meta |= wideBit
 	}
@@ -325,7 +365,7 @@ func (h *history) push(tick, cum uint32) {
 	} else {
 		h.extend(h.words[headWord] + n)
 	}
-	h.meta += countOne
+	h.setEntries(n + 1)
 	h.setCell(n, tick, cum)
 }
 
@@ -333,7 +373,7 @@ func (h *history) push(tick, cum uint32) {
 func (h *history) plant() {
 	ref := h.chunks.alloc()
 	copy(h.chunks.at(ref)[:], h.words[:])
-	h.words = [inlineWords]uint32{ref}
+	h.words = [inlineWords]uint32{0: ref, countWord: h.entries()}
 	h.meta++
 }
 
@@ -371,7 +411,7 @@ func (h *history) reencode(wide bool) {
 	n := h.entries()
 	old := *h.record
 	from := history{&old, h.chunks, h.newest}
-	h.meta, h.base = occupiedBit, 0
+	h.clear()
 	if wide {
 		h.meta |= wideBit
 	}

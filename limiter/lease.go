@@ -145,11 +145,14 @@ type leaseSets struct {
 
 // of returns the record's lease set, or nil.
 func (s *leaseSets) of(r *record) *leaseSet {
-	if r == nil || r.leases == 0 {
+	if r == nil || r.leases() == 0 {
 		return nil
 	}
-	return s.sets[r.leases-1]
+	return s.sets[r.leases()-1]
 }
+
+// full tells whether no further set can be numbered.
+func (s *leaseSets) full() bool { return len(s.free) == 0 && len(s.sets) == maxLeaseSets }
 
 // give returns the record's lease set, which it makes if there is none.
 func (s *leaseSets) give(r *record) *leaseSet {
@@ -158,13 +161,13 @@ func (s *leaseSets) give(r *record) *leaseSet {
 	}
 	set := new(leaseSet)
 	if n := len(s.free); n > 0 {
-		r.leases = s.free[n-1] + 1
+		r.setLeases(s.free[n-1] + 1)
 		s.free = s.free[:n-1]
-		s.sets[r.leases-1] = set
+		s.sets[r.leases()-1] = set
 		return set
 	}
 	s.sets = append(s.sets, set)
-	r.leases = uint32(len(s.sets))
+	r.setLeases(uint32(len(s.sets)))
 	return set
 }
 
@@ -179,9 +182,9 @@ func (s *leaseSets) expire(r *record, now Instant) {
 	if !set.empty() {
 		return
 	}
-	s.sets[r.leases-1] = nil
-	s.free = append(s.free, r.leases-1)
-	r.leases = 0
+	s.sets[r.leases()-1] = nil
+	s.free = append(s.free, r.leases()-1)
+	r.setLeases(0)
 	if len(s.free) == len(s.sets) {
 		*s = leaseSets{}
 	}

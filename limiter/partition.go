@@ -57,5 +57,5 @@ func (p *partition) idle(r *record, now Instant) bool {
 	h.dropFront(h.firstLive(int64(r.horizon), now))
 	h.compact()
 	p.sets.expire(r, now)
-	return r.entries() == 0 && r.leases == 0
+	return r.entries() == 0 && r.leases() == 0
 }

@@ -20,11 +20,11 @@ func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
 
 	// What has expired, and what is used.
 	nowMillis := now.floorMillis()
-	expired, base := uint32(0), r.base
+	expired, base := uint32(0), uint32(0)
 	for limit := newest + w.per - nowMillis; expired < n-1 && age(r.words[expired]) >= limit; expired++ {
-		base = r.words[expired]
+		base = r.words[expired] & narrowMask
 	}
-	used := uint32(uint16(newestCell)-uint16(base)) + uint32(cost)
+	used := newestCell&narrowMask - base + uint32(cost)
 	tick := now.ceilMillis()
 	if used > w.limit || used > narrowMask || tick-newest+age(r.words[expired]) > narrowMask ||
 		tick > newest && n-expired == inlineWords {
@@ -33,19 +33,20 @@ func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
 
 	// Forget and count.
 	if expired > 0 {
-		n = uint32(copy(r.words[:], r.words[expired:n]))
-		r.base = base & narrowMask
+		n -= expired
+		for i := range n {
+			r.words[i] = r.words[i+expired] - base
+		}
 	}
-	cum := (newestCell + uint32(cost)) & narrowMask
 	if tick <= newest {
-		r.words[n-1] = newestCell&^narrowMask | cum
+		r.words[n-1] += uint32(cost)
 		r.last = max(r.last, now)
 	} else {
-		r.words[n] = uint32(tick)<<16 | cum
+		r.words[n] = uint32(tick)<<16 | used
 		r.last = max(now, millis(newest))
 		n++
 	}
-	r.meta = r.meta&(countOne-1) | n<<countShift
+	r.meta = r.meta&^countMask | n<<countShift
 
 	// Report: with one unit less, the oldest entry is what remaining waits for.
 	d.Allowed, d.Exactness = true, Exact

@@ -24,7 +24,7 @@ type records struct {
 const (
 	// The table grows by an eighth when more than fullNum/fullDen of its slots are taken,
 	// and shrinks by an eighth below half.
-	fullNum, fullDen = 13, 16
+	fullNum, fullDen = 14, 16
 	growth           = 8
 
 	// One slot in so many is no home.

@@ -233,7 +233,7 @@ func (t *Table) Acquire(a *Acquisition, now Instant) (Grant, error) {
 	if g.Reason != ReasonNone {
 		return g, nil
 	}
-	if rs.h.record == nil && !t.admit(p, &rs, a.Key.ID) {
+	if p.sets.full() || rs.h.record == nil && !t.admit(p, &rs, a.Key.ID) {
 		return Grant{Reason: ReasonTableFull, Exactness: Degraded, Limit: g.Limit, Decision: Decision{
 			Reason: ReasonTableFull, Exactness: Degraded, Limit: a.Tier.Limit(),
 		}}, nil
