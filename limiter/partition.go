@@ -46,6 +46,7 @@ func (p *partition) sweep(now Instant, from uint32, most int) (next uint32, seen
 		i++
 	}
 	if i >= p.records.slots() {
+		p.records.shrink()
 		i = 0
 	}
 	return i, seen, removed

@@ -22,8 +22,7 @@ type records struct {
 }
 
 const (
-	// The table grows by an eighth when more than fullNum/fullDen of its slots are taken,
-	// and shrinks by an eighth below half.
+	// The table grows by an eighth when more than fullNum/fullDen of its slots are taken.
 	fullNum, fullDen = 14, 16
 	growth           = 8
 
@@ -37,8 +36,10 @@ func (t *records) at(i uint32) *record {
 	return t.arena.at(t.pages[i/pageLines] + i%pageLines)
 }
 
-func (t *records) home(id Identity) uint32 {
-	hi, _ := bits.Mul64(id.lo, uint64(t.homes))
+func (t *records) home(id Identity) uint32 { return homeAmong(t.homes, id) }
+
+func homeAmong(homes uint32, id Identity) uint32 {
+	hi, _ := bits.Mul64(id.lo, uint64(homes))
 	return uint32(hi)
 }
 
@@ -112,15 +113,43 @@ func (t *records) remove(i uint32) {
 		*t.at(i) = *next
 	}
 	*t.at(i) = record{}
-	if pages := len(t.pages); pages > 1 && t.n*2 < t.slots() {
-		t.resize(pages - max(1, pages/growth))
+}
+
+// shrink gives memory back if more than half of it is free. It is for the end of a sweep:
+// in the middle of one what is left crowds at the end of the table.
+func (t *records) shrink() {
+	if t.n*2 < t.slots() {
+		if pages := int(t.n*fullDen/fullNum/pageLines) + 1; pages < len(t.pages) {
+			t.resize(pages)
+		}
 	}
 }
 
-// resize lays the records out anew on so many pages, which must have room for them: it
-// packs them at the end of the larger of the two sizes, and from there puts each at its
-// home or behind the one before, which never reaches one that is still to come.
+// layout returns how many slots and homes so many pages have.
+func layout(pages int) (slots, homes uint32) {
+	slots = uint32(pages) * pageLines
+	return slots, slots - max(1, slots/spareShare)
+}
+
+// fits tells whether no record would run over the end of so many pages.
+func (t *records) fits(pages int) bool {
+	slots, homes := layout(pages)
+	end := uint32(0)
+	for i := range t.slots() {
+		if r := t.at(i); r.occupied() {
+			end = max(end, homeAmong(homes, r.id)) + 1
+		}
+	}
+	return end <= slots
+}
+
+// resize lays the records out anew on so many pages, or the next number on which they
+// fit: it packs them at the end of the larger of the two sizes, and from there puts each
+// at its home or behind the one before, which never reaches one that is still to come.
 func (t *records) resize(pages int) {
+	for !t.fits(pages) {
+		pages++
+	}
 	for len(t.pages) < pages {
 		page := t.arena.take()
 		for i := range uint32(pageLines) {
@@ -137,12 +166,11 @@ func (t *records) resize(pages int) {
 			}
 		}
 	}
-	slots := uint32(pages) * pageLines
-	t.homes = slots - max(1, slots/spareShare)
+	_, t.homes = layout(pages)
 	to := uint32(0)
 	for ; from < t.slots(); from++ {
 		r := t.at(from)
-		to = max(to, min(t.home(r.id), slots-(t.slots()-from)))
+		to = max(to, t.home(r.id))
 		if to != from {
 			*t.at(to), *r = *r, record{}
 		}

@@ -1,0 +1,80 @@
+// Package sluice holds no code: only the test that keeps the house's packages apart.
+package sluice
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/overten/sluice/"
+
+// rules say which of our packages may import which, and who may import what from others.
+// Dependencies point one way: cmd → server → limiter, client → proto and the contract.
+var rules = []struct {
+	from   string // the folder that the rule is for, with all below it
+	except string // but not this one
+	banned string // an import, with all below it
+	why    string
+}{
+	{"limiter", "limiter/policy", module, "the engine and the contract import nothing of ours"},
+	{"limiter/policy", "", module + "limiter/contract", "policies know nothing of HTTP"},
+	{"limiter/policy", "", module + "server", "dependencies point one way: server imports policy"},
+	{"limiter/contract", "", "google.golang.org/", "the contract is standard library only"},
+	{"limiter/contract", "", "github.com/", "the contract is standard library only"},
+	{"limiter/contract", "", "go.yaml.in/", "the contract is standard library only"},
+	{"proto", "", module, "generated code knows only itself"},
+	{"client", "", module + "server", "a gateway that imports the client gets no server"},
+	{"client", "", module + "limiter/policy", "a gateway that imports the client gets no YAML"},
+	{"client", "", module + "cmd", "dependencies point one way: cmd imports client"},
+	{"client", "", "github.com/spf13/", "a library has no command line"},
+	{"server", "", module + "client", "a node asks no node through the gateways' client"},
+	{"server", "", module + "cmd", "dependencies point one way: cmd imports server"},
+	{"server", "", "github.com/spf13/", "only the command knows its flags"},
+	{"server", "server/rpc", module + "proto/sluice/v1", "faces alone speak the public proto"},
+}
+
+func TestDependenciesPointOneWay(t *testing.T) {
+	checked := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "bench" || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != ".") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		checked++
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			for _, r := range rules {
+				if within(filepath.ToSlash(path), r.from) && !(r.except != "" && within(filepath.ToSlash(path), r.except)) && within(imported, r.banned) {
+					t.Errorf("%s imports %s: %s", path, imported, r.why)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if checked < 30 {
+		t.Errorf("only %d files were checked", checked)
+	}
+}
+
+// within tells whether path is folder or below it.
+func within(path, folder string) bool {
+	folder = strings.TrimSuffix(folder, "/")
+	return path == folder || strings.HasPrefix(path, folder+"/")
+}
