@@ -1,0 +1,9 @@
+package gateway
+
+import "time"
+
+// SetDrain sets how long requests may go on once Serve is told to stop.
+func (g *Gateway) SetDrain(d time.Duration) { g.drainFor = d }
+
+// SetPatience sets how long a client that was refused may go on sending its body.
+func (g *Gateway) SetPatience(d time.Duration) { g.patience = d }
