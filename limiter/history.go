@@ -242,10 +242,10 @@ func (h *history) firstCovering(from, units uint32) uint32 {
 // dropFront forgets the oldest k entries.
 func (h *history) dropFront(k uint32) {
 	n := h.entries()
-	switch {
-	case k == 0:
+	switch k {
+	case 0:
 		return
-	case k == n:
+	case n:
 		if h.height() > 0 {
 			per := h.cellsIn(chunkWords)
 			head := h.words[headWord]
@@ -268,7 +268,7 @@ func (h *history) dropFront(k uint32) {
 		h.releaseLeaves(from, to-1, false)
 	}
 	// Branches of which nothing is left go; the head counts from the first that stays.
-	span := uint32(fanBits * (h.height() - 1))
+	span := fanBits * (h.height() - 1)
 	gone := to >> span
 	copy(h.words[:branches], h.words[gone:branches])
 	h.words[headWord] = head + k - gone<<span*per
@@ -305,7 +305,7 @@ func (h *history) releaseLeaves(first, last uint32, whole bool) {
 		}
 		end := whole && leaf == last
 		for d := height; d > 0; d-- {
-			below := uint32(fanBits * (height - d)) // log2 of the leaves under path[d-1]
+			below := fanBits * (height - d) // log2 of the leaves under path[d-1]
 			if !end && (leaf+1)&(1<<below-1) != 0 {
 				break
 			}

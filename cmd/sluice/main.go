@@ -28,8 +28,9 @@ func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, newRoot(), os.Args[1:]))
+	code := run(ctx, newRoot(), os.Args[1:])
+	stop()
+	os.Exit(code)
 }
 
 // run executes the command line and returns the exit code.

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// The headers of the contract, as its page spells them. Names of headers have
-// no case: on the wire HTTP/1 shows X-Ratelimit-Limit, HTTP/2 x-ratelimit-limit.
+// The headers of the contract, as its page spells them. Names of headers have no
+// case; net/http writes X-Ratelimit-Limit over HTTP/1 unless [Spell] is used.
 const (
 	HeaderLimit      = "X-RateLimit-Limit"
 	HeaderRemaining  = "X-RateLimit-Remaining"
@@ -42,6 +42,19 @@ func (r RateLimit) Set(h http.Header, now time.Time) {
 	h.Set(HeaderReset, strconv.FormatInt(ceilUnix(now.Add(max(r.Reset, 0))), 10))
 	if r.RetryAfter > 0 {
 		SetRetryAfter(h, r.RetryAfter)
+	}
+}
+
+// Spell makes HTTP/1 show the X-RateLimit headers of h as the contract spells them, for
+// people and scripts that compare them by the letter. It is for just before the response
+// is written: afterwards h.Get does not find them.
+func Spell(h http.Header) {
+	for _, name := range [...]string{HeaderLimit, HeaderRemaining, HeaderReset} {
+		canonical := http.CanonicalHeaderKey(name)
+		if v, ok := h[canonical]; ok {
+			delete(h, canonical)
+			h[name] = v
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 func TestRateLimitSet(t *testing.T) {
 	const s, ms = time.Second, time.Millisecond
-	at := func(sec, nsec int64) time.Time { return time.Unix(sec, nsec) }
+	at := time.Unix
 	for _, tt := range []struct {
 		name                                string
 		now                                 time.Time
@@ -97,6 +97,22 @@ func TestBothWaitsSuffice(t *testing.T) {
 			}
 		}
 	})
+}
+
+// On the wire the headers are spelled as the contract does.
+func TestSpell(t *testing.T) {
+	h := http.Header{}
+	RateLimit{Limit: 60, Remaining: 42, RetryAfter: time.Second}.Set(h, time.Unix(1000, 0))
+	Spell(h)
+	var wire strings.Builder
+	if err := h.Write(&wire); err != nil {
+		t.Fatal(err)
+	}
+	const want = "Retry-After: 1\r\nX-RateLimit-Limit: 60\r\nX-RateLimit-Remaining: 42\r\nX-RateLimit-Reset: 1000\r\n"
+	if wire.String() != want {
+		t.Errorf("wrote %q, want %q", wire.String(), want)
+	}
+	Spell(http.Header{}) // nothing to spell
 }
 
 func TestSetRetryAfter(t *testing.T) {

@@ -68,12 +68,12 @@ func (d *decoder) items(f field, at string) ([]*yaml.Node, bool) {
 // one may be a key.
 const maxDigits = 12
 
-// integer reads a whole number from lo to hi.
-func (d *decoder) integer(f field, at string, lo, hi int64) (int64, bool) {
+// integer reads a whole number from lo to hi; 0 if it reports that it is none.
+func (d *decoder) integer(f field, at string, lo, hi int64) int64 {
 	v := f.value
 	if v.Kind != yaml.ScalarNode || v.Tag != "!!int" && v.Tag != "!!float" {
 		d.wrongType(f, at, "a whole number")
-		return 0, false
+		return 0
 	}
 	digits, negative := strings.CutPrefix(v.Value, "-")
 	n, ok := parseDigits(digits)
@@ -88,9 +88,9 @@ func (d *decoder) integer(f field, at string, lo, hi int64) (int64, bool) {
 	case n < lo || n > hi:
 		d.report(f.line, at, "must be from %d to %d, is %d", lo, hi, n)
 	default:
-		return n, true
+		return n
 	}
-	return 0, false
+	return 0
 }
 
 // text reads a text.

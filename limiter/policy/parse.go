@@ -83,7 +83,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 		return nil
 	}
 	var doc, second yaml.Node
-	if err := loader.Load(&doc); err == io.EOF {
+	if err := loader.Load(&doc); errors.Is(err, io.EOF) {
 		d.report(1, "", "the file is empty")
 		return nil
 	} else if err != nil {
@@ -93,7 +93,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	if err := loader.Load(&second); err == nil {
 		d.report(second.Line, "", "a second YAML document begins here; a policy file has one")
 		return nil
-	} else if err != io.EOF {
+	} else if !errors.Is(err, io.EOF) {
 		d.notYAML(err)
 		return nil
 	}

@@ -103,7 +103,7 @@ func (b *builder) tier(tier field, at, name string) *limiter.Tier {
 		b.report(tier.line, join(at, "windows"), "is required")
 	}
 	if concurrent, ok := f["concurrent"]; ok {
-		n, _ := b.integer(concurrent, join(at, "concurrent"), 0, limiter.MaxConcurrent)
+		n := b.integer(concurrent, join(at, "concurrent"), 0, limiter.MaxConcurrent)
 		spec.Concurrent = uint32(n)
 	}
 	if maxBody, ok := f["max_body"]; ok {
@@ -142,7 +142,7 @@ func (b *builder) window(item *yaml.Node, at string) limiter.Window {
 		return w
 	}
 	if limit, ok := f["limit"]; ok {
-		n, _ := b.integer(limit, join(at, "limit"), 1, limiter.MaxLimit)
+		n := b.integer(limit, join(at, "limit"), 1, limiter.MaxLimit)
 		w.Limit = uint32(n)
 	} else {
 		b.report(item.Line, join(at, "limit"), "is required")

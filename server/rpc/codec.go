@@ -37,6 +37,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	for _, part := range data {
 		clear(part.ReadOnlyData())
 	}
+	wipeRegisters()
 	return nil
 }
 

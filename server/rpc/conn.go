@@ -39,5 +39,6 @@ func (c *wipingConn) Read(p []byte) (int, error) {
 	n := copy(p, c.buf[c.r:c.w])
 	clear(c.buf[c.r : c.r+n])
 	c.r += n
+	wipeRegisters()
 	return n, nil
 }

@@ -56,7 +56,7 @@ func (f field) path() string {
 	return fmt.Sprintf("%s[%d].%s", f.list, f.index, f.name)
 }
 
-// missing is the error for a required field that is absent, or holds something that
+// invalid is the error for a required field that is absent, or one that holds what
 // cannot be meant.
 func (f field) invalid(what string) error { return f.fault(contract.InvalidRequest, what) }
 

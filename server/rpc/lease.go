@@ -120,7 +120,7 @@ func (s *service) grant(a *limiter.Acquisition, g limiter.Grant, wall time.Time)
 func retryAfter(tier *limiter.Tier, g limiter.Grant) time.Duration {
 	wait := g.Decision.RetryAfter
 	slotsTaken := g.Reason == limiter.ReasonConcurrencyLimited || wait > 0 && g.InUse >= g.Limit
-	if !slotsTaken {
+	if !slotsTaken || g.Limit == 0 { // of a tier without runs no slot is ever free
 		return wait
 	}
 	return max(wait, tier.RunRetryAfter(g.FreesIn, rand.Float64()))

@@ -25,7 +25,7 @@ const (
 	maxHeaderList = 16 << 10
 )
 
-// Config says what a Server serves. All fields are required.
+// Config says what a Server serves. All fields but Options are required.
 type Config struct {
 	Table   *limiter.Table
 	Hasher  limiter.Hasher
@@ -33,7 +33,7 @@ type Config struct {
 	Policy  *policy.Policy
 	Clock   Clock
 	Log     *slog.Logger
-	Options []grpc.ServerOption // further ones, such as credentials; may be nil
+	Options []grpc.ServerOption // further ones, such as credentials; interceptors are not run; may be nil
 }
 
 // A Server serves the rate limiter, health and reflection on one port.

@@ -84,7 +84,7 @@ func Serve() (f *Limiter, stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		srv.Serve(f.listener)
+		_ = srv.Serve(f.listener)
 	}()
 	return f, func() {
 		srv.Stop()
@@ -171,7 +171,7 @@ func (f *Limiter) intercept(ctx context.Context, req any, info *grpc.UnaryServer
 	call := Call{Method: method, Time: time.Now(), Request: req.(proto.Message)}
 	if ids := metadata.ValueFromIncomingContext(ctx, "x-request-id"); len(ids) > 0 {
 		call.RequestID = strings.Join(ids, ",")
-		grpc.SetHeader(ctx, metadata.Pairs("x-request-id", call.RequestID))
+		_ = grpc.SetHeader(ctx, metadata.Pairs("x-request-id", call.RequestID))
 	}
 	f.mu.Lock()
 	f.calls = append(f.calls, call)

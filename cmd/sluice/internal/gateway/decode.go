@@ -58,14 +58,14 @@ func (d *decoder) document(data []byte) *yaml.Node {
 		return nil
 	}
 	var doc, second yaml.Node
-	if err := loader.Load(&doc); err != nil && err != io.EOF {
+	if err := loader.Load(&doc); err != nil && !errors.Is(err, io.EOF) {
 		d.notYAML(err)
 		return nil
 	}
 	if err := loader.Load(&second); err == nil {
 		d.problems = append(d.problems, problem{line: second.Line, text: "a second YAML document begins here; a configuration has one"})
 		return nil
-	} else if err != io.EOF {
+	} else if !errors.Is(err, io.EOF) {
 		d.notYAML(err)
 		return nil
 	}

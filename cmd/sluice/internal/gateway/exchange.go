@@ -117,7 +117,7 @@ func (x *exchange) end() {
 	p := recover()
 	x.ceiling.lift()
 	x.settle()
-	if p != nil && p != http.ErrAbortHandler {
+	if p != nil && p != any(http.ErrAbortHandler) { //nolint:errorlint // a panic's value, not a wrapped error
 		x.gateway.log.Error("bug in the gateway", "request_id", x.id,
 			"panic", redact(fmt.Sprint(p)), "stack", redact(string(debug.Stack())))
 		if x.out.status == 0 {

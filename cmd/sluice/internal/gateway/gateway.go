@@ -159,7 +159,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	}
 	cut()
 	_ = server.Close() // what Shutdown left open
-	<-served
+	_ = <-served
 	g.serving.Lock() // all requests have settled their leases
 	defer g.serving.Unlock()
 	g.transport.CloseIdleConnections()

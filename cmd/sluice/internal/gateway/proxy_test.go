@@ -192,7 +192,7 @@ func TestUpstreamErrors(t *testing.T) {
 func TestRetryAfterOfTheUpstreamStays(t *testing.T) {
 	r := newRig(t, setup{upstream: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "99")
-		http.Error(w, "busy", 503)
+		http.Error(w, "busy", http.StatusServiceUnavailable)
 	}})
 	res := r.request(t, "GET", "/", free, nil)
 	res.wantError(t, contract.ServiceUnavailable)

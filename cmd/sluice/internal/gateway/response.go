@@ -46,6 +46,7 @@ func (w *response) dress() {
 	strip(h)
 	w.rateLimit.Set(h, w.decided)
 	h.Set(contract.HeaderRequestID, w.requestID)
+	contract.Spell(h)
 }
 
 // strip removes the headers that only the gateway may write, but for Retry-After,

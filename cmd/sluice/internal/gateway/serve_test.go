@@ -114,7 +114,7 @@ func TestOddRequests(t *testing.T) {
 		conn := r.dial(t)
 		io.WriteString(conn, line+"\r\nHost: x\r\nConnection: close\r\n\r\n")
 		b, err := io.ReadAll(conn)
-		if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 401") || !strings.Contains(string(b), "X-Ratelimit-Limit: 5") {
+		if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 401") || !strings.Contains(string(b), "X-RateLimit-Limit: 5") {
 			t.Errorf("%s: %q, %v", line, b, err)
 		}
 	}

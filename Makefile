@@ -1,0 +1,84 @@
+# The doors of the house. `make help` lists them.
+GO    ?= go
+TOOL  := $(GO) tool -modfile=tools.mod
+FUZZ  ?= 30s
+ARGS  ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Run a node on 127.0.0.1:7070 (ARGS="--policy FILE" for more)
+	$(GO) run ./cmd/sluice serve $(ARGS)
+
+.PHONY: demo
+demo: ## Run a node, a gateway on 127.0.0.1:8080 and a small API, to try with curl
+	$(GO) run ./cmd/sluice demo $(ARGS)
+
+.PHONY: build
+build: ## Build bin/sluice
+	$(GO) build -trimpath -o bin/sluice ./cmd/sluice
+
+.PHONY: test
+test: ## Run all tests
+	$(GO) test ./...
+
+.PHONY: check
+check: lint race stale vuln test-bench test-python ## All that CI checks beside the tests
+
+.PHONY: lint
+lint: ## Look for mistakes in code and protos
+	$(TOOL) golangci-lint run ./...
+	cd bench && $(GO) vet ./...
+	$(TOOL) buf lint
+
+.PHONY: race
+race: ## Run all tests under the race detector
+	$(GO) test -race ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZ (30s) each
+	@set -e; $(GO) list ./... | while read -r package; do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ) $$package; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Measure the engine, a key's memory, and Check beside an empty gRPC call
+	$(GO) test -run '^$$' -bench . -cpu 1 ./limiter
+	cd bench && $(GO) run ./cmd/memory
+	cd bench && $(GO) run ./cmd/unary $(ARGS)
+
+.PHONY: proto
+proto: ## Generate the Go code of the protos
+	$(TOOL) buf generate
+
+.PHONY: stale
+stale: proto ## Fail if generated code or module files are not current
+	$(GO) mod tidy -diff
+	cd bench && $(GO) mod tidy -diff
+	@git diff --exit-code -- proto && test -z "$$(git ls-files --others --exclude-standard proto)" || \
+		{ echo 'generated code is stale: run make proto and commit'; exit 1; }
+
+# The protos must stay compatible with what landed before: BASE is a commit of that.
+BASE ?= HEAD^
+.PHONY: breaking
+breaking: ## Fail if the protos break those of the commit BASE (HEAD^)
+	$(TOOL) buf breaking --against '.git#ref=$(BASE)'
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what the binary uses
+	$(TOOL) govulncheck ./...
+
+.PHONY: test-bench
+test-bench: ## Run the tests of the bench module
+	cd bench && $(GO) test ./...
+
+.PHONY: test-python
+test-python: ## Run the contract's sample client (needs python3)
+	$(GO) test -tags python -run Python ./limiter/contract
