@@ -68,8 +68,8 @@ func (s *Sealer) Open(id string) (ref LeaseRef, ok bool) {
 	if len(id) != LeaseIDLen {
 		return LeaseRef{}, false
 	}
-	b, err := leaseEncoding.DecodeString(id)
-	if err != nil || b[0] != leaseVersion {
+	b, err := leaseEncoding.DecodeString(id) // which passes over line ends
+	if err != nil || len(b) != leaseBody+sealLen || b[0] != leaseVersion {
 		return LeaseRef{}, false
 	}
 	mac := s.mac(make([]byte, 0, sha256.Size), b[:leaseBody])

@@ -46,6 +46,17 @@ func TestSealOpensOnlyWhatItSealed(t *testing.T) {
 	}
 }
 
+// An id with line ends in it, which base64 passes over, once made Open panic.
+func TestOpenRefusesLineEnds(t *testing.T) {
+	ours, _ := testSealers(t)
+	id := ours.Seal(testRef)
+	for _, bad := range []string{strings.Repeat("\n", LeaseIDLen), id[:80] + strings.Repeat("\r", LeaseIDLen-80), id[:LeaseIDLen-1] + "\n"} {
+		if _, ok := ours.Open(bad); ok {
+			t.Errorf("opened %q", bad)
+		}
+	}
+}
+
 // A lease of a cluster with more partitions is none of ours.
 func TestOpenRefusesUnknownPartition(t *testing.T) {
 	ours, _ := testSealers(t)

@@ -68,9 +68,9 @@ func TestDeepHistories(t *testing.T) {
 		var o oracle
 		now := Instant(0)
 		highest := uint32(0)
-		for i := range 24_000 {
+		for i := range 13_000 {
 			now = now.Add(time.Duration(i*i%5) * 500 * time.Microsecond)
-			if i%6_007 == 0 {
+			if i%3_001 == 0 {
 				now = now.Add(w.Per / 4)
 			}
 			cost := Cost(1 + i%3/2)
