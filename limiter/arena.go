@@ -14,6 +14,7 @@ import (
 // look-up: the table of slabs is small enough to stay in the nearest cache.
 type arena[T any] struct {
 	slabs [maxSlabs]*[slabLines]T // each is written once, before a page of it is given out
+	page  uint32                  // lines in a page: a power of two
 
 	mu   sync.Mutex // guards all below
 	next uint32     // the first page that was never given out
@@ -21,9 +22,8 @@ type arena[T any] struct {
 }
 
 const (
-	slabLines = 1 << 16 // of 64 bytes: 4 MiB
-	maxSlabs  = 1 << 13 // 32 GiB
-	pageLines = 64      // 4 KiB: what a partition takes at a time
+	slabLines = 1 << 14 // of 64 bytes: 1 MiB
+	maxSlabs  = 1 << 14 // 16 GiB
 )
 
 // at returns line ref.
@@ -36,9 +36,9 @@ func (a *arena[T]) take() uint32 {
 	if n := len(a.free); n > 0 {
 		page := a.free[n-1]
 		a.free = a.free[:n-1]
-		return page * pageLines
+		return page * a.page
 	}
-	first := a.next * pageLines
+	first := a.next * a.page
 	if first%slabLines == 0 {
 		slab := new([slabLines]T)
 		adviseHugePages(unsafe.Pointer(slab), unsafe.Sizeof(*slab))
@@ -52,5 +52,5 @@ func (a *arena[T]) take() uint32 {
 func (a *arena[T]) give(first uint32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.free = append(a.free, first/pageLines)
+	a.free = append(a.free, first/a.page)
 }

@@ -5,7 +5,10 @@ package limiter
 // histories grow and shrink, nothing fragments.
 type chunk [chunkWords]uint32
 
-const chunkWords = 16
+const (
+	chunkWords = 16
+	pageChunks = 16 // 1 KiB: what a partition takes at a time
+)
 
 // A chunkPool hands out chunks to the histories of one partition.
 type chunkPool struct {
@@ -29,10 +32,10 @@ func (p *chunkPool) alloc() uint32 {
 	}
 	if p.fresh == 0 {
 		p.pages = append(p.pages, p.arena.take())
-		p.fresh = pageLines
+		p.fresh = pageChunks
 	}
 	p.fresh--
-	return p.pages[len(p.pages)-1] + pageLines - 1 - p.fresh
+	return p.pages[len(p.pages)-1] + pageChunks - 1 - p.fresh
 }
 
 // release takes chunk ref back. When none is left in use, the pages go back too.

@@ -16,12 +16,14 @@ import "math/bits"
 //   - of two occupied slots the later has the greater lo, or the same.
 type records struct {
 	arena *arena[record]
-	pages []uint32 // first lines of the pages; slot i is line i%pageLines of page i/pageLines
+	pages []uint32 // first lines of the pages; slot i is line i%pageRecords of page i/pageRecords
 	homes uint32   // slots that are homes; the rest, at the end, take what runs over
 	n     uint32   // records
 }
 
 const (
+	pageRecords = 64 // 4 KiB: what a partition takes at a time
+
 	// The table grows by an eighth when more than fullNum/fullDen of its slots are taken.
 	fullNum, fullDen = 14, 16
 	growth           = 8
@@ -30,10 +32,10 @@ const (
 	spareShare = 32
 )
 
-func (t *records) slots() uint32 { return uint32(len(t.pages)) * pageLines }
+func (t *records) slots() uint32 { return uint32(len(t.pages)) * pageRecords }
 
 func (t *records) at(i uint32) *record {
-	return t.arena.at(t.pages[i/pageLines] + i%pageLines)
+	return t.arena.at(t.pages[i/pageRecords] + i%pageRecords)
 }
 
 func (t *records) home(id Identity) uint32 { return homeAmong(t.homes, id) }
@@ -119,7 +121,7 @@ func (t *records) remove(i uint32) {
 // in the middle of one what is left crowds at the end of the table.
 func (t *records) shrink() {
 	if t.n*2 < t.slots() {
-		if pages := int(t.n*fullDen/fullNum/pageLines) + 1; pages < len(t.pages) {
+		if pages := int(t.n*fullDen/fullNum/pageRecords) + 1; pages < len(t.pages) {
 			t.resize(pages)
 		}
 	}
@@ -127,7 +129,7 @@ func (t *records) shrink() {
 
 // layout returns how many slots and homes so many pages have.
 func layout(pages int) (slots, homes uint32) {
-	slots = uint32(pages) * pageLines
+	slots = uint32(pages) * pageRecords
 	return slots, slots - max(1, slots/spareShare)
 }
 
@@ -152,7 +154,7 @@ func (t *records) resize(pages int) {
 	}
 	for len(t.pages) < pages {
 		page := t.arena.take()
-		for i := range uint32(pageLines) {
+		for i := range uint32(pageRecords) {
 			*t.arena.at(page + i) = record{}
 		}
 		t.pages = append(t.pages, page)

@@ -58,6 +58,7 @@ func NewTable(c Config) (*Table, error) {
 		return nil, fmt.Errorf("when full is %d, must be Closed or Open", c.WhenFull)
 	}
 	t := &Table{partitions: make([]partition, c.Partitions), maxKeys: int64(c.MaxKeys), whenFull: c.WhenFull}
+	t.records.page, t.chunks.page = pageRecords, pageChunks
 	for i := range t.partitions {
 		t.partitions[i].records.arena = &t.records
 		t.partitions[i].chunks.arena = &t.chunks
