@@ -1,0 +1,16 @@
+//go:build !linux
+
+package process
+
+import (
+	"errors"
+	"time"
+)
+
+var errNotLinux = errors.New("another process's accounts can be read on Linux only")
+
+// CPU returns the processor time that a process has had.
+func CPU(int) (time.Duration, error) { return 0, errNotLinux }
+
+// ReadMemory returns how much memory a process has.
+func ReadMemory(int) (Memory, error) { return Memory{}, errNotLinux }
