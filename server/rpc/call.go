@@ -92,27 +92,21 @@ func levelOf(err error) slog.Level {
 	return slog.LevelDebug
 }
 
-// message is a pointer to a request type.
-type message[M any] interface {
-	*M
-	proto.Message
-}
-
 // unary makes the method of a service from a handler of ours. It takes the place of the
-// generated one, so that requests that do not parse reach the handler's side, and keys
-// are wiped when the call is over.
-func unary[M any, P message[M], R proto.Message](name string, handle func(*service, *call, P) (R, error), wipe func(P)) grpc.MethodDesc {
+// generated one, so that requests that do not parse reach the handler's side, and are
+// wiped when the call is over.
+func unary[M any, P message[M], R proto.Message](name string, handle func(*service, *call, P) (R, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{
 		MethodName: name,
 		Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (_ any, err error) {
 			s := srv.(*service)
-			in := new(request[M, P])
+			in := new(inbound[M, P])
 			if err := dec(in); err != nil {
 				return nil, err
 			}
 			c := newCall(ctx, name)
 			defer c.finish(s.log, &err)
-			defer wipe(&in.msg)
+			defer in.wipe()
 			if in.err != nil {
 				return nil, in.err
 			}
@@ -120,8 +114,3 @@ func unary[M any, P message[M], R proto.Message](name string, handle func(*servi
 		},
 	}
 }
-
-// request is an inbound whose message type has the pointer type P.
-type request[M any, P message[M]] struct{ inbound[M] }
-
-func (r *request[M, P]) receive(b []byte) { r.err = unmarshal(b, P(&r.msg)) }

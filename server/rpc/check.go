@@ -10,9 +10,6 @@ import (
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
-// maxBatch is the most checks in one call.
-const maxBatch = 100_000
-
 // check decides one request.
 func (s *service) check(c *call, req *sluicev1.CheckRequest) (*sluicev1.CheckResponse, error) {
 	if err := c.ctx.Err(); err != nil {
@@ -43,9 +40,6 @@ func (s *service) checkBatch(c *call, req *sluicev1.CheckBatchRequest) (*sluicev
 // decideAll decides checks in their order. When done is closed nobody waits for the
 // answer any more, and the rest is left undecided.
 func (s *service) decideAll(done <-chan struct{}, checks []*sluicev1.CheckRequest) ([]*sluicev1.CheckResult, error) {
-	if n := len(checks); n > maxBatch {
-		return nil, field{name: "checks"}.outOfRange(fmt.Sprintf("has %d items, must have at most %d", n, maxBatch))
-	}
 	// A few allocations for all of the answer.
 	type item struct {
 		result   sluicev1.CheckResult

@@ -36,9 +36,8 @@ func (c *wipingConn) Read(p []byte) (int, error) {
 		}
 		// An error comes again at the next read.
 	}
-	n := copy(p, c.buf[c.r:c.w])
+	n := move(p, c.buf[c.r:c.w])
 	clear(c.buf[c.r : c.r+n])
 	c.r += n
-	wipeRegisters()
 	return n, nil
 }

@@ -4,14 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/overten/sluice/limiter"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
-
-// maxRenewals is the most leases in one call.
-const maxRenewals = 10_000
 
 // acquire takes a slot for a run.
 func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.AcquireResponse, error) {
@@ -68,7 +66,8 @@ func acquisition(req *sluicev1.AcquireRequest) (limiter.Acquisition, error) {
 		}
 		a.Cost = &cost
 	}
-	a.RunID, a.TaskID, a.TTL = req.RunId, req.TaskId, ttl
+	// The lease outlives the call, whose strings do not.
+	a.RunID, a.TaskID, a.TTL = strings.Clone(req.RunId), strings.Clone(req.TaskId), ttl
 	return a, nil
 }
 
@@ -127,10 +126,7 @@ func retryAfter(tier *limiter.Tier, g limiter.Grant) time.Duration {
 }
 
 // renew extends leases, each on its own.
-func (s *service) renew(c *call, req *sluicev1.RenewRequest) (*sluicev1.RenewResponse, error) {
-	if n := len(req.Leases); n > maxRenewals {
-		return nil, field{name: "leases"}.outOfRange(fmt.Sprintf("has %d items, must have at most %d", n, maxRenewals))
-	}
+func (s *service) renew(_ *call, req *sluicev1.RenewRequest) (*sluicev1.RenewResponse, error) {
 	now, _ := s.clock()
 	resp := &sluicev1.RenewResponse{Results: make([]*sluicev1.LeaseRenewalResult, len(req.Leases))}
 	for i, l := range req.Leases {

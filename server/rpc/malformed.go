@@ -45,7 +45,7 @@ func (p place) item(i int) place {
 func locate(m protoreflect.MessageDescriptor, b []byte, at place) (where place, what string) {
 	seen := make(map[protowire.Number]int) // of repeated fields
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
+		num, typ, n := consumeTag(b)
 		if n < 0 {
 			return at, notA(m)
 		}

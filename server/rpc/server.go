@@ -54,7 +54,7 @@ func NewServer(c Config) *Server {
 		},
 	}
 	s.grpc.RegisterService(describe(), s.service)
-	healthgrpc.RegisterHealthServer(s.grpc, s.health)
+	healthgrpc.RegisterHealthServer(s.grpc, healthServer{s.health})
 	reflection.Register(s.grpc)
 	s.health.SetServingStatus(sluicev1.RateLimiterService_ServiceDesc.ServiceName, healthgrpc.HealthCheckResponse_SERVING)
 	return s

@@ -47,11 +47,11 @@ func describe() *grpc.ServiceDesc {
 	d := sluicev1.RateLimiterService_ServiceDesc
 	d.HandlerType = (*any)(nil)
 	d.Methods = []grpc.MethodDesc{
-		unary("Check", (*service).check, wipeCheck),
-		unary("CheckBatch", (*service).checkBatch, wipeBatch),
-		unary("Acquire", (*service).acquire, wipeAcquire),
-		unary("Renew", (*service).renew, func(*sluicev1.RenewRequest) {}),
-		unary("Release", (*service).release, func(*sluicev1.ReleaseRequest) {}),
+		unary("Check", (*service).check),
+		unary("CheckBatch", (*service).checkBatch),
+		unary("Acquire", (*service).acquire),
+		unary("Renew", (*service).renew),
+		unary("Release", (*service).release),
 	}
 	d.Streams = []grpc.StreamDesc{{
 		StreamName: "CheckStream", Handler: checkStream, ServerStreams: true, ClientStreams: true,

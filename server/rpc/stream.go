@@ -22,11 +22,12 @@ const maxStreamTimeout = 600_000
 func checkStream(srv any, stream grpc.ServerStream) (err error) {
 	s := srv.(*service)
 	c := newCall(stream.Context(), "CheckStream")
+	c.requestID() // fixed now, as two goroutines will ask for it
 	defer c.finish(s.log, &err)
 	if c.sent {
 		_ = stream.SetHeader(c.header())
 	}
-	b := batches{service: s, call: c, stream: stream}
+	b := batches{service: s, call: &c, stream: stream}
 	ended := make(chan error, 1)
 	go func() { ended <- b.serve() }()
 	select {
@@ -41,7 +42,7 @@ func checkStream(srv any, stream grpc.ServerStream) (err error) {
 // batches is a stream that is being served.
 type batches struct {
 	*service
-	call   call
+	call   *call
 	stream grpc.ServerStream
 
 	mu    sync.Mutex // held while a batch is decided and answered
@@ -55,30 +56,34 @@ func (b *batches) end() {
 	b.ended = true
 }
 
+// batch is one message of a stream.
+type batch = inbound[sluicev1.CheckStreamRequest, *sluicev1.CheckStreamRequest]
+
 // serve answers batches until the stream ends.
 func (b *batches) serve() (err error) {
 	defer b.call.recovered(b.log, &err)
 	for {
-		in := new(request[sluicev1.CheckStreamRequest, *sluicev1.CheckStreamRequest])
+		in := new(batch)
 		if err := b.stream.RecvMsg(in); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		if err := b.answer(&in.msg, in.err); err != nil {
+		if err := b.answer(in); err != nil {
 			return err
 		}
 	}
 }
 
 // answer decides one batch and sends its results.
-func (b *batches) answer(req *sluicev1.CheckStreamRequest, malformed error) error {
+func (b *batches) answer(in *batch) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	defer wipeAll(req.Checks)
-	if malformed != nil || b.ended {
-		return malformed
+	defer in.wipe()
+	if in.err != nil || b.ended {
+		return in.err
 	}
+	req := &in.msg
 	if req.TimeoutMs > maxStreamTimeout {
 		return field{name: "timeout_ms"}.outOfRange(fmt.Sprintf("is %d, must be from 0 to %d", req.TimeoutMs, maxStreamTimeout))
 	}

@@ -1,50 +1,32 @@
 package rpc
 
-import (
-	"runtime"
-	"unsafe"
-
-	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
-)
+import "encoding/binary"
 
 // A node holds no API key longer than a call lasts. A key that was merely dropped would
-// stay in memory until that is reused, for a core dump or a debugger to find; so the
-// parsed copies are overwritten when the call is over.
-
-// wipe overwrites the memory of a string that protobuf parsed. Each is memory of its own
-// that nobody else refers to, but for those of one byte, which the runtime takes from a
-// table that cannot be written.
-func wipe(s *string) {
-	if len(*s) > 1 {
-		clear(unsafe.Slice(unsafe.StringData(*s), len(*s)))
-	}
-	*s = ""
-}
-
-func wipeCheck(req *sluicev1.CheckRequest) { wipe(&req.Key) }
-
-func wipeAll(checks []*sluicev1.CheckRequest) {
-	for _, c := range checks {
-		wipe(&c.Key)
-	}
-}
-
-func wipeBatch(req *sluicev1.CheckBatchRequest) { wipeAll(req.Checks) }
-
-func wipeAcquire(req *sluicev1.AcquireRequest) { wipe(&req.Key) }
-
-// wipeRegisters overwrites what the last copy left in the vector registers, which the
-// runtime writes to memory when it preempts a goroutine. A copy of 129 to 256 bytes goes
-// through all of them.
+// stay in memory until that is used again, for a core dump or a debugger to find. So
 //
-//go:noinline
-func wipeRegisters() {
-	var to [256]byte
-	copy(to[:registers], zeros[:registers])
-	runtime.KeepAlive(&to)
-}
+//   - connections keep nothing that was read from them (wipingConn),
+//   - a request is not copied out of the bytes that it came in (unmarshal), and these are
+//     overwritten when the call is over (inbound.wipe),
+//   - where bytes must be copied, it is done by move,
+//   - hashing leaves nothing on the stack (package policy).
+//
+// What is out of reach: grpc drops, and does not overwrite, what arrived for a call that
+// nobody will read, because it was cancelled before, is too large, or names no method of
+// ours. That stays until its memory is used again.
 
-var (
-	zeros     [256]byte
-	registers = len(zeros) // no constant, so that the copy is not compiled to something else
-)
+// move is copy, through one general register. The built-in copy uses the vector registers,
+// up to 256 bytes at a time; when a signal comes (the runtime preempts by signals), the
+// kernel and the runtime save those to memory that stays as it is until the next signal.
+func move(dst, src []byte) int {
+	n := min(len(dst), len(src))
+	dst, src = dst[:n], src[:n]
+	for len(src) >= 8 && len(dst) >= 8 {
+		binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src))
+		dst, src = dst[8:], src[8:]
+	}
+	for i := range src {
+		dst[i] = src[i]
+	}
+	return n
+}

@@ -1,0 +1,90 @@
+package rpc
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/overten/sluice/limiter/contract"
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+)
+
+// requestIDOf calls Check with those request ids and returns the one that came back.
+func requestIDOf(t *testing.T, r *rig, req *sluicev1.CheckRequest, sent ...string) string {
+	t.Helper()
+	ctx := t.Context()
+	for _, id := range sent {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", id)
+	}
+	var header metadata.MD
+	_, err := r.Check(ctx, req, grpc.Header(&header))
+	if (err == nil) != (req.GetKey() != "") {
+		t.Fatalf("Check: %v", err)
+	}
+	switch ids := header.Get("x-request-id"); len(ids) {
+	case 0:
+		return ""
+	case 1:
+		return ids[0]
+	default:
+		t.Fatalf("request ids %q", ids)
+		return ""
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	r := serve(t, small)
+	good, bad := &sluicev1.CheckRequest{Key: "k"}, &sluicev1.CheckRequest{}
+
+	for _, id := range []string{"a", "A-z_0.9", strings.Repeat("x", 128)} {
+		if got := requestIDOf(t, r, good, id); got != id {
+			t.Errorf("sent %q, got back %q", id, got)
+		}
+		if got := requestIDOf(t, r, bad, id); got != id {
+			t.Errorf("sent %q with a bad request, got back %q", id, got)
+		}
+		if !strings.Contains(r.log.String(), "request_id="+id) {
+			t.Errorf("the failure of %q was not logged under it", id)
+		}
+	}
+	if got := requestIDOf(t, r, good); got != "" {
+		t.Errorf("sent none and succeeded, got %q", got)
+	}
+	seen := make(map[string]bool)
+	fresh := func(what, id string) {
+		if !contract.ValidRequestID(id) || seen[id] {
+			t.Errorf("%s: got back %q, want a fresh one", what, id)
+		}
+		seen[id] = true
+	}
+	for range 2 {
+		fresh("failed", requestIDOf(t, r, bad))
+	}
+	for _, hostile := range []string{"", " ", "a b", strings.Repeat("x", 129), `a";drop`, "a\\nb", "a/../b", "<script>"} {
+		seen[hostile] = true
+		fresh(hostile, requestIDOf(t, r, good, hostile))
+		fresh(hostile, requestIDOf(t, r, bad, hostile))
+	}
+	if got := requestIDOf(t, r, good, "first", "second"); got != "first" {
+		t.Errorf("sent two, got back %q", got)
+	}
+	for _, line := range strings.Split(r.log.String(), "\n") {
+		if strings.Contains(line, "drop") || strings.Contains(line, "script") {
+			t.Errorf("the log has a hostile id: %s", line)
+		}
+	}
+}
+
+// TestRequestIDOfBytes has the ids that grpc's client does not send.
+func TestRequestIDOfBytes(t *testing.T) {
+	for _, hostile := range []string{"a\nlevel=ERROR", "a\r\nx: y", "\x00", "ä", "\xff\xfe", "a\u2028b"} {
+		ctx := metadata.NewIncomingContext(context.Background(), metadata.Pairs("x-request-id", hostile))
+		c := newCall(ctx, "Check")
+		if id := c.requestID(); !c.sent || !contract.ValidRequestID(id) || id != c.requestID() {
+			t.Errorf("sent %q, became %q", hostile, id)
+		}
+	}
+}
