@@ -44,7 +44,8 @@ type Decision struct {
 	Reset time.Duration
 	// RetryAfter is how long until this cost would pass with no other traffic, in
 	// whole milliseconds rounded up; 0 if it passed or never can. It is at most the
-	// period of the longest window.
+	// period of the longest window (and less than a quantum more for a key that goes to
+	// and fro between tiers of which one has a limit above 10,000).
 	RetryAfter time.Duration
 }
 
@@ -102,7 +103,8 @@ type readings struct {
 
 // read reads the windows. It first drops what has expired for every window that
 // the history has served: so what a longer window finds does not depend on when
-// memory was last swept.
+// memory was last swept. From then on the history is kept for the windows of this tier
+// too, also if the request is denied: otherwise its wait could turn out shorter.
 func (rs *readings) read() {
 	if rs.h.record == nil {
 		return
@@ -192,11 +194,12 @@ func (rs *readings) decide(cost Cost, d *Decision) {
 	}
 }
 
-// count adds units that are admitted, and brings the readings up to date. There
-// must be a record.
-func (rs *readings) count(cost Cost) {
+// count adds units that are admitted, and brings the readings up to date. No window
+// that the partition has seen has a limit above largest. There must be a record.
+func (rs *readings) count(cost Cost, largest uint32) {
+	newest := rs.h.newest
 	rs.h.add(uint32(cost), rs.tier.quantum, rs.now)
-	if rs.sliver {
+	if trimmed := rs.h.trim(largest); trimmed || rs.sliver || rs.h.newest < newest {
 		rs.read()
 		return
 	}

@@ -326,6 +326,9 @@ func (h *history) add(units uint32, quantum int64, now Instant) {
 		h.start(tick, units, now)
 		return
 	}
+	if tick < h.newest {
+		h.sharpen()
+	}
 	if !h.wide() && !h.fitsNarrow(tick, h.total(), units, now) {
 		h.reencode(true)
 	}
@@ -338,6 +341,32 @@ func (h *history) add(units uint32, quantum int64, now Instant) {
 		h.push(uint32(tick), cum+units)
 		h.last, h.newest = max(now, millis(h.newest)), tick
 	}
+}
+
+// sharpen moves the newest tick, which a coarser quantum has put off, to the millisecond
+// of its latest hit. Otherwise all hits until then would be one entry, and none would
+// expire before the last.
+func (h *history) sharpen() {
+	n := h.entries()
+	tick := h.last.ceilMillis()
+	if n > 1 {
+		tick = max(tick, h.newest-h.age(n-2)+1)
+	}
+	_, cum := h.cell(n - 1)
+	h.setCell(n-1, uint32(tick), cum)
+	h.newest = tick
+}
+
+// trim forgets the oldest entries as long as the rest holds at least so many units: no
+// window is larger, so no decision and no wait changes. It bounds memory, and keeps sums
+// of units within 32 bits.
+func (h *history) trim(units uint32) (trimmed bool) {
+	surplus := int64(h.total()) - int64(units)
+	if surplus < int64(h.units(0)) {
+		return false
+	}
+	h.dropFront(h.firstCovering(0, uint32(surplus)+1))
+	return true
 }
 
 // fitsNarrow tells whether narrow cells can also hold a new entry.

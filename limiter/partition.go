@@ -10,8 +10,9 @@ type partition struct {
 	records records // with what is above in one cache line: all that a search needs
 	chunks  chunkPool
 	sets    leaseSets
+	largest uint32 // of the limits of the tiers that were asked for
 
-	_ [24]byte // to 192 bytes
+	_ [20]byte // to 192 bytes
 }
 
 // advance moves the partition's clock to now and returns it. Of two callers that

@@ -26,7 +26,7 @@ func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
 	}
 	used := newestCell&narrowMask - base + uint32(cost)
 	tick := now.ceilMillis()
-	if used > w.limit || used > narrowMask || tick-newest+age(r.words[expired]) > narrowMask ||
+	if tick < newest || used > w.limit || used > narrowMask || tick-newest+age(r.words[expired]) > narrowMask ||
 		tick > newest && n-expired == inlineWords {
 		return false
 	}
@@ -38,7 +38,7 @@ func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
 			r.words[i] = r.words[i+expired] - base
 		}
 	}
-	if tick <= newest {
+	if tick == newest {
 		r.words[n-1] += uint32(cost)
 		r.last = max(r.last, now)
 	} else {
@@ -54,7 +54,6 @@ func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
 	if n == 1 {
 		d.Reset = roundUp((r.last + millis(w.per)).Sub(now))
 	} else {
-		newest = max(newest, tick)
 		d.Reset = time.Duration(newest-age(r.words[0])+w.per-nowMillis) * time.Millisecond
 	}
 	return true

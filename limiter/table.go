@@ -97,6 +97,7 @@ func (t *Table) Explain(k Key, tier *Tier, cost Cost, now Instant) (d Decision, 
 }
 
 func (t *Table) checkLocked(p *partition, id Identity, rs *readings, cost Cost, d *Decision) {
+	p.largest = max(p.largest, rs.tier.maxLimit)
 	rs.read()
 	rs.decide(cost, d)
 	if d.Allowed && cost > 0 {
@@ -104,7 +105,7 @@ func (t *Table) checkLocked(p *partition, id Identity, rs *readings, cost Cost, 
 			t.full(rs, d)
 			return
 		}
-		rs.count(cost)
+		rs.count(cost, p.largest)
 	}
 	rs.report(d)
 	if d.RetryAfter > 0 {
@@ -206,6 +207,7 @@ func (t *Table) Acquire(a *Acquisition, now Instant) (Grant, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
+	p.largest = max(p.largest, a.Tier.maxLimit)
 	rs := readings{tier: a.Tier, now: now, h: p.history(p.records.find(a.Key.ID))}
 	set := p.sets.of(rs.h.record)
 	g := Grant{Exactness: Exact, Limit: a.Tier.Concurrent()}
@@ -218,7 +220,10 @@ func (t *Table) Acquire(a *Acquisition, now Instant) (Grant, error) {
 			}
 			g.Granted, g.Nonce, g.ExpiresIn = true, l.Nonce, l.Expiry.Sub(now)
 			g.Decision = rs.asked(a.Cost, false)
-			g.Decision.Allowed, g.Decision.Reason, g.Decision.RetryAfter = true, ReasonNone, 0
+			if a.Cost != nil {
+				g.Decision.Allowed, g.Decision.Reason, g.Decision.RetryAfter = true, ReasonNone, 0
+				rs.report(&g.Decision)
+			}
 			return g, nil
 		}
 	}
@@ -228,7 +233,12 @@ func (t *Table) Acquire(a *Acquisition, now Instant) (Grant, error) {
 			g.FreesIn = set.freesIn(now)
 		}
 	}
-	if g.Decision = rs.asked(a.Cost, g.Reason != ReasonNone); g.Decision.Reason != ReasonNone {
+	g.Decision = rs.asked(a.Cost, g.Reason != ReasonNone)
+	switch {
+	case g.Limit == 0 && a.Cost != nil: // no wait helps, whatever the windows say
+		g.Decision.Allowed, g.Decision.Reason, g.Decision.RetryAfter = false, ReasonConcurrencyLimited, 0
+		rs.report(&g.Decision)
+	case g.Decision.Reason != ReasonNone:
 		g.Reason = g.Decision.Reason
 	}
 	if g.Reason != ReasonNone {
@@ -240,7 +250,7 @@ func (t *Table) Acquire(a *Acquisition, now Instant) (Grant, error) {
 		}}, nil
 	}
 	if a.Cost != nil && *a.Cost > 0 {
-		rs.count(*a.Cost)
+		rs.count(*a.Cost, p.largest)
 		rs.report(&g.Decision)
 	}
 	set = p.sets.give(rs.h.record)

@@ -69,6 +69,7 @@ type Tier struct {
 	quantum  int64  // ms: the finest of the windows
 	horizon  int64  // ms: the longest period of the windows
 	minLimit uint32 // the least limit of the windows: no cost above it can pass
+	maxLimit uint32 // the largest
 }
 
 // window is a Window in the units that decisions are made in.
@@ -104,6 +105,7 @@ func NewTier(spec TierSpec) (*Tier, error) {
 		t.quantum = min(t.quantum, w.quantum())
 		t.horizon = max(t.horizon, w.Per.Milliseconds())
 		t.minLimit = min(t.minLimit, w.Limit)
+		t.maxLimit = max(t.maxLimit, w.Limit)
 	}
 	return t, nil
 }

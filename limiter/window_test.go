@@ -99,3 +99,71 @@ func TestDeepHistories(t *testing.T) {
 		}
 	}
 }
+
+// denied asks for cost 1 at every gap and returns how many were denied.
+func denied(table *Table, key Key, tier *Tier, now *Instant, gap time.Duration, hits int) (n int) {
+	for range hits {
+		*now = now.Add(gap)
+		if !table.Check(key, tier, 1, *now).Allowed {
+			n++
+		}
+	}
+	return n
+}
+
+func mustTier(t *testing.T, windows ...Window) *Tier {
+	t.Helper()
+	tier, err := NewTier(TierSpec{Name: "t", Windows: windows})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tier
+}
+
+// A hit under a tier with a coarse quantum once swallowed all hits until the end of its
+// quantum, which then expired together: legal hits under a finer tier were denied.
+func TestCoarseQuantumDeniesNoLaterHits(t *testing.T) {
+	table, _ := NewTable(Config{Partitions: 1, MaxKeys: 9})
+	key := Key{ID: Identity{1, 1}}
+	now := Instant(time.Hour)
+	table.Check(key, mustTier(t, Window{MaxLimit, 30 * 24 * time.Hour}), 1, now)
+	if n := denied(table, key, mustTier(t, Window{10, time.Minute}), &now, 10*time.Second, 300); n != 0 {
+		t.Errorf("%d of 300 hits were denied, at 6 a minute of 10", n)
+	}
+}
+
+// Units beyond the largest limit once added up past 32 bits, and a full window let more
+// through.
+func TestUnitsBeyondTheLargestLimitAreNotAddedUp(t *testing.T) {
+	table, _ := NewTable(Config{Partitions: 1, MaxKeys: 9})
+	key := Key{ID: Identity{1, 1}}
+	month, second := mustTier(t, Window{MaxLimit, 30 * 24 * time.Hour}), mustTier(t, Window{MaxLimit, time.Second})
+	now := Instant(time.Hour)
+	table.Check(key, month, 1, now)
+	for range 5 {
+		now = now.Add(2 * time.Second)
+		if !table.Check(key, second, MaxLimit, now).Allowed {
+			t.Fatal("denied")
+		}
+	}
+	if d := table.Check(key, month, 1, now.Add(time.Second)); d.Allowed || d.Remaining != 0 {
+		t.Errorf("with 5·10⁹ of 10⁹ units used: %+v", d)
+	}
+}
+
+// A key that was once asked for with a long tier keeps no more than its windows can count.
+func TestHistoryIsBoundedByTheLargestLimit(t *testing.T) {
+	table, _ := NewTable(Config{Partitions: 1, MaxKeys: 9})
+	key := Key{ID: Identity{1, 1}}
+	minute, day := mustTier(t, Window{600, time.Minute}), mustTier(t, Window{1000, 24 * time.Hour})
+	now := Instant(time.Hour)
+	table.Check(key, minute, 1, now)
+	table.Check(key, day, 0, now)
+	if n := denied(table, key, minute, &now, 110*time.Millisecond, 20_000); n != 0 {
+		t.Errorf("%d hits were denied", n)
+	}
+	p := &table.partitions[0]
+	if n := openHistory(p.records.find(key.ID), &p.chunks); n.entries() > 1001 {
+		t.Errorf("%d entries for a largest limit of 1000", n.entries())
+	}
+}
