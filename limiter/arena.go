@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -13,21 +14,21 @@ import (
 // A line is known by its number, from which its address follows without another
 // look-up: the table of slabs is small enough to stay in the nearest cache.
 type arena[T any] struct {
-	slabs [maxSlabs]*[slabLines]T // each is written once, before a page of it is given out
-	page  uint32                  // lines in a page: a power of two
+	// slabs is replaced by a longer one when the arena grows, and never changed.
+	slabs atomic.Pointer[[]*[slabLines]T]
+	page  uint32 // lines in a page: a power of two
 
 	mu   sync.Mutex // guards all below
 	next uint32     // the first page that was never given out
 	free []uint32   // pages that came back
 }
 
-const (
-	slabLines = 1 << 14 // of 64 bytes: 1 MiB
-	maxSlabs  = 1 << 14 // 16 GiB
-)
+// slabLines is the number of lines in a slab: 1 MiB of 64 bytes each. Numbers of lines
+// reach to 256 GiB.
+const slabLines = 1 << 14
 
 // at returns line ref.
-func (a *arena[T]) at(ref uint32) *T { return &a.slabs[ref/slabLines][ref%slabLines] }
+func (a *arena[T]) at(ref uint32) *T { return &(*a.slabs.Load())[ref/slabLines][ref%slabLines] }
 
 // take returns the first line of a page with undefined content.
 func (a *arena[T]) take() uint32 {
@@ -40,12 +41,22 @@ func (a *arena[T]) take() uint32 {
 	}
 	first := a.next * a.page
 	if first%slabLines == 0 {
-		slab := new([slabLines]T)
-		adviseHugePages(unsafe.Pointer(slab), unsafe.Sizeof(*slab))
-		a.slabs[first/slabLines] = slab
+		a.grow()
 	}
 	a.next++
 	return first
+}
+
+// grow adds a slab.
+func (a *arena[T]) grow() {
+	slab := new([slabLines]T)
+	adviseHugePages(unsafe.Pointer(slab), unsafe.Sizeof(*slab))
+	var slabs []*[slabLines]T
+	if old := a.slabs.Load(); old != nil {
+		slabs = *old
+	}
+	slabs = append(slabs[:len(slabs):len(slabs)], slab)
+	a.slabs.Store(&slabs)
 }
 
 // give takes back the page that begins with line first. Nobody may use it any more.

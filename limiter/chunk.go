@@ -1,7 +1,7 @@
 package limiter
 
 // A chunk holds a run of history cells in one cache line. All chunks have one
-// size, so memory that one key gives back fits any other key: however
+// size, so memory that one key gives back fits any other of its partition: however
 // histories grow and shrink, nothing fragments.
 type chunk [chunkWords]uint32
 

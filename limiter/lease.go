@@ -29,9 +29,13 @@ type Lease struct {
 // live ones: there is no counter beside them that could drift.
 type leaseSet struct {
 	live leases
-	// tombstones are the released leases, until they would have expired.
+	// tombstones are the released leases, until they would have expired: only what
+	// names them, and the last maxTombstones to end.
 	tombstones leases
 }
+
+// maxTombstones bounds the memory of a key whose runs are short and whose leases are long.
+const maxTombstones = 1024
 
 // expire forgets the leases and tombstones that have ended at now.
 func (s *leaseSet) expire(now Instant) {
@@ -60,7 +64,10 @@ func (s *leaseSet) find(ref LeaseRef) *lease {
 // release ends a live lease and leaves its tombstone.
 func (s *leaseSet) release(l *lease) {
 	s.live.remove(l)
-	s.tombstones.add(l)
+	s.tombstones.add(&lease{Lease: Lease{Run: l.Run, Nonce: l.Nonce, Expiry: l.Expiry}})
+	if len(s.tombstones.ends) > maxTombstones {
+		s.tombstones.remove(s.tombstones.ends[0])
+	}
 }
 
 // inUse returns how many leases are live.

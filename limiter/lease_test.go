@@ -230,6 +230,51 @@ func TestTombstoneBeatsLateRenewal(t *testing.T) {
 	}
 }
 
+// A key whose runs are short and whose leases are long once held a tombstone, with its
+// names, for every run of the last ten minutes.
+func TestTombstonesAreBounded(t *testing.T) {
+	b := newBed(t, TierSpec{Concurrent: 1})
+	var ref LeaseRef
+	for i := range 3 * maxTombstones {
+		ref = b.granted("k", fmt.Sprint("run", i), MaxTTL)
+		b.table.Release(ref, b.now)
+		b.now++
+	}
+	set := b.table.partitions[ref.Key.Partition].sets.sets[0]
+	if n := len(set.tombstones.ends); n != maxTombstones || len(set.tombstones.byRun) != n {
+		t.Errorf("%d tombstones, want %d", n, maxTombstones)
+	}
+	if _, ok := set.tombstones.byRun[ref.Run]; !ok {
+		t.Error("the latest tombstone is gone")
+	}
+}
+
+// A tier without runs names no wait, as none helps; an acquisition that is repeated
+// reports when its windows grow.
+func TestAcquireReportsHonestly(t *testing.T) {
+	b := newBed(t, TierSpec{Concurrent: 0, Windows: []Window{{1, time.Minute}}})
+	b.table.Check(b.hasher.Key("k"), b.tier, 1, b.now)
+	one := Cost(1)
+	a := b.acquisition("k", "run", MinTTL)
+	a.Cost = &one
+	if g, _ := b.acquire(a); g.Reason != ReasonConcurrencyLimited || g.Decision.RetryAfter != 0 || g.FreesIn != 0 {
+		t.Errorf("a tier without runs: %+v", g)
+	}
+
+	b = newBed(t, TierSpec{Concurrent: 1, Windows: []Window{{2, time.Minute}}})
+	a = b.acquisition("k", "run", MaxTTL)
+	a.Cost = &one
+	b.acquire(a)
+	b.now += Instant(10 * time.Second)
+	b.table.Check(b.hasher.Key("k"), b.tier, 1, b.now)
+	two := Cost(2)
+	a.Cost = &two
+	peek := b.table.Check(b.hasher.Key("k"), b.tier, 0, b.now)
+	if g, _ := b.acquire(a); !g.Granted || g.Decision.Reset != peek.Reset || g.Decision.RetryAfter != 0 {
+		t.Errorf("repeated: %+v, want the reset of %+v", g.Decision, peek)
+	}
+}
+
 // Renewing never shortens a lease.
 func TestRenewNeverShortens(t *testing.T) {
 	b := newBed(t, TierSpec{Concurrent: 1})
