@@ -29,7 +29,9 @@ func startNode(t *testing.T, policyFile string, log io.Writer) *nodeProcess {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), asNode+"="+policyFile)
+	// Without collections what was dropped is not used again, so it stays to be found.
+	// And without preemption no signal saves registers at a moment that is left to chance.
+	cmd.Env = append(os.Environ(), asNode+"="+policyFile, "GOGC=off", "GODEBUG=asyncpreemptoff=1")
 	cmd.Stderr = log
 	in, err := cmd.StdinPipe()
 	if err != nil {

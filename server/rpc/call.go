@@ -24,6 +24,7 @@ type call struct {
 	method string
 	id     string // the request id, "" as long as nobody asked for it
 	sent   bool   // the caller sent a request id
+	told   bool   // the caller was told the request id
 }
 
 func newCall(ctx context.Context, method string) call {
@@ -48,8 +49,18 @@ func (c *call) requestID() string {
 	return c.id
 }
 
-// header is the metadata that tells the caller the request id.
-func (c *call) header() metadata.MD { return metadata.Pairs(requestIDKey, c.requestID()) }
+// tell tells the caller the request id, once: in the header, or behind the answers of a
+// stream that has sent its header.
+func (c *call) tell() {
+	if c.told {
+		return
+	}
+	c.told = true
+	id := metadata.Pairs(requestIDKey, c.requestID())
+	if grpc.SetHeader(c.ctx, id) != nil {
+		_ = grpc.SetTrailer(c.ctx, id)
+	}
+}
 
 // recovered turns a panic into an error, and logs where it was. To be deferred.
 func (c *call) recovered(log *slog.Logger, err *error) {
@@ -74,9 +85,7 @@ func (c *call) finish(log *slog.Logger, err *error) {
 	if *err == nil && !c.sent {
 		return
 	}
-	if grpc.SetHeader(c.ctx, c.header()) != nil { // a stream that has sent its header
-		_ = grpc.SetTrailer(c.ctx, c.header())
-	}
+	c.tell()
 	if *err != nil {
 		log.LogAttrs(c.ctx, levelOf(*err), "call failed",
 			slog.String("method", c.method), slog.String("request_id", c.requestID()),

@@ -43,7 +43,7 @@ func TestCheckIsTheEngine(t *testing.T) {
 		want := &sluicev1.Decision{
 			Allowed: d.Allowed, Limit: d.Limit, Remaining: d.Remaining, Reason: sluicev1.Reason(d.Reason),
 			ResetAfterMs: uint32(d.Reset.Milliseconds()), Exactness: sluicev1.Exactness_EXACTNESS_EXACT,
-			ResetUnix: int64((wall.Add(d.Reset).UnixNano() + 999_999_999) / 1e9),
+			ResetUnix: (wall.Add(d.Reset).UnixNano() + 999_999_999) / 1e9,
 		}
 		if d.RetryAfter > 0 {
 			want.RetryAfterMs = proto.Uint32(uint32(d.RetryAfter.Milliseconds()))

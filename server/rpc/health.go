@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -17,6 +18,22 @@ func (s healthServer) Watch(req *healthgrpc.HealthCheckRequest, stream grpc.Serv
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	return s.Server.Watch(req, &healthWatch{stream, ctx, cancel})
+}
+
+// endReflection ends the streams of the reflection service when the server shuts down, for
+// the same reason.
+func (s *service) endReflection(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if !strings.HasPrefix(info.FullMethod, "/grpc.reflection.") {
+		return handle(srv, stream)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- handle(srv, stream) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-s.draining:
+		return unavailable("the node is shutting down")
+	}
 }
 
 type healthWatch struct {

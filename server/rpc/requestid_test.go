@@ -88,3 +88,19 @@ func TestRequestIDOfBytes(t *testing.T) {
 		}
 	}
 }
+
+// A stream that ended before it was answered once told its request id twice.
+func TestStreamTellsRequestIDOnce(t *testing.T) {
+	r := serve(t, small)
+	stream := r.stream(t, metadata.AppendToOutgoingContext(t.Context(), requestIDKey, "abc"))
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	header, err := stream.Header()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids := append(header.Get(requestIDKey), stream.Trailer().Get(requestIDKey)...); len(ids) != 1 || ids[0] != "abc" {
+		t.Errorf("told %q", ids)
+	}
+}

@@ -45,14 +45,12 @@ type Server struct {
 
 // NewServer returns a Server that is ready to serve.
 func NewServer(c Config) *Server {
-	s := &Server{
-		grpc:   grpc.NewServer(append(Options(), c.Options...)...),
-		health: health.NewServer(),
-		service: &service{
-			table: c.Table, hasher: c.Hasher, sealer: c.Sealer, policy: c.Policy, clock: c.Clock, log: c.Log,
-			draining: make(chan struct{}),
-		},
+	service := &service{
+		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, policy: c.Policy, clock: c.Clock, log: c.Log,
+		draining: make(chan struct{}),
 	}
+	options := append(Options(), grpc.StreamInterceptor(service.endReflection))
+	s := &Server{grpc: grpc.NewServer(append(options, c.Options...)...), health: health.NewServer(), service: service}
 	s.grpc.RegisterService(describe(), s.service)
 	healthgrpc.RegisterHealthServer(s.grpc, healthServer{s.health})
 	reflection.Register(s.grpc)

@@ -161,3 +161,42 @@ func TestBounds(t *testing.T) {
 	}
 	r.untouched(t)
 }
+
+// An open reflection stream once held up every shutdown until its deadline.
+func TestShutdownEndsReflection(t *testing.T) {
+	r := serve(t, small)
+	stream, err := reflectiongrpc.NewServerReflectionClient(r.conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&reflectiongrpc.ServerReflectionRequest{
+		MessageRequest: &reflectiongrpc.ServerReflectionRequest_ListServices{},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ended with %v", err)
+	}
+}
+
+// A client that takes no answers once held up a shutdown until its deadline.
+func TestShutdownWaitsForNoClientThatDoesNotRead(t *testing.T) {
+	r := serve(t, small)
+	stream := r.stream(t, t.Context())
+	checks := make([]*sluicev1.CheckRequest, 10_000)
+	for i := range checks {
+		checks[i] = &sluicev1.CheckRequest{Key: "k"}
+	}
+	sendBatch(t, stream, &sluicev1.CheckStreamRequest{Checks: checks}) // far beyond a stream's window
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.server.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

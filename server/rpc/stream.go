@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -25,7 +26,7 @@ func checkStream(srv any, stream grpc.ServerStream) (err error) {
 	c.requestID() // fixed now, as two goroutines will ask for it
 	defer c.finish(s.log, &err)
 	if c.sent {
-		_ = stream.SetHeader(c.header())
+		c.tell()
 	}
 	b := batches{service: s, call: &c, stream: stream}
 	ended := make(chan error, 1)
@@ -34,10 +35,13 @@ func checkStream(srv any, stream grpc.ServerStream) (err error) {
 	case err := <-ended:
 		return err
 	case <-s.draining:
-		b.end()
+		b.endWithin(patience)
 		return unavailable("the node is shutting down")
 	}
 }
+
+// patience is how long a shutdown waits for the client of a stream to take an answer.
+const patience = 2 * time.Second
 
 // batches is a stream that is being served.
 type batches struct {
@@ -49,11 +53,20 @@ type batches struct {
 	ended bool       // no further batch may be; guarded by mu
 }
 
-// end waits for the batch under way and lets no other begin.
-func (b *batches) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.ended = true
+// endWithin waits for the batch under way and lets no other begin. A client that does
+// not read holds it up no longer than d: its batch ends with the stream.
+func (b *batches) endWithin(d time.Duration) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.ended = true
+	}()
+	select {
+	case <-over:
+	case <-time.After(d):
+	}
 }
 
 // batch is one message of a stream.

@@ -131,11 +131,19 @@ func TestShutdownAnswersBatch(t *testing.T) {
 	sendBatch(t, s, &sluicev1.CheckStreamRequest{Sequence: 7, Checks: []*sluicev1.CheckRequest{{Key: "k"}}})
 	sendBatch(t, s, &sluicev1.CheckStreamRequest{Sequence: 8, Checks: []*sluicev1.CheckRequest{{Key: "k"}}})
 	<-held
+	idle := r.stream(t, t.Context())
+	if err := idle.Send(&sluicev1.CheckStreamRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := idle.Recv(); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	down := make(chan error, 1)
 	go func() { down <- r.server.Shutdown(ctx) }()
-	<-r.server.service.draining
+	_, err := idle.Recv() // the server knows by now
+	notNow.check(t, err)
 	release()
 	if resp, err := s.Recv(); err != nil || resp.GetSequence() != 7 || !resp.GetResults()[0].GetDecision().GetAllowed() {
 		t.Fatalf("the batch under way: %v, %v", resp, err)

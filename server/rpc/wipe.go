@@ -25,8 +25,9 @@ func move(dst, src []byte) int {
 		binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src))
 		dst, src = dst[8:], src[8:]
 	}
-	for i := range src {
-		dst[i] = src[i]
+	for len(src) > 0 && len(dst) > 0 {
+		dst[0] = src[0]
+		dst, src = dst[1:], src[1:]
 	}
 	return n
 }

@@ -48,10 +48,12 @@ type RateLimiterServiceClient interface {
 	// Check decides one request.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// CheckBatch decides many requests in one call, in their order, each on its
-	// own: one that is denied or wrong does not touch the others.
+	// own: one that is denied or wrong does not touch the others. Only bytes that are
+	// no such message, as a key that is not UTF-8, fail the call as a whole.
 	CheckBatch(ctx context.Context, in *CheckBatchRequest, opts ...grpc.CallOption) (*CheckBatchResponse, error)
 	// CheckStream decides batches as they come. Responses are sent as they are
-	// ready and may overtake each other; sequence says which is which.
+	// ready and may overtake each other; sequence says which is which. A batch
+	// that is wrong as a whole ends the stream.
 	CheckStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CheckStreamRequest, CheckStreamResponse], error)
 	// Acquire takes a slot for one concurrent run, and units of the tier's
 	// windows in the same step if request_cost is given: both or neither.
@@ -153,10 +155,12 @@ type RateLimiterServiceServer interface {
 	// Check decides one request.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// CheckBatch decides many requests in one call, in their order, each on its
-	// own: one that is denied or wrong does not touch the others.
+	// own: one that is denied or wrong does not touch the others. Only bytes that are
+	// no such message, as a key that is not UTF-8, fail the call as a whole.
 	CheckBatch(context.Context, *CheckBatchRequest) (*CheckBatchResponse, error)
 	// CheckStream decides batches as they come. Responses are sent as they are
-	// ready and may overtake each other; sequence says which is which.
+	// ready and may overtake each other; sequence says which is which. A batch
+	// that is wrong as a whole ends the stream.
 	CheckStream(grpc.BidiStreamingServer[CheckStreamRequest, CheckStreamResponse]) error
 	// Acquire takes a slot for one concurrent run, and units of the tier's
 	// windows in the same step if request_cost is given: both or neither.

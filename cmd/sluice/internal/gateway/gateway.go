@@ -159,8 +159,8 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	}
 	cut()
 	_ = server.Close() // what Shutdown left open
-	_ = <-served
-	g.serving.Lock() // all requests have settled their leases
+	<-served           //nolint:errcheck // it is in failure, or says that the server was closed
+	g.serving.Lock()   // all requests have settled their leases
 	defer g.serving.Unlock()
 	g.transport.CloseIdleConnections()
 	return failure
