@@ -17,7 +17,7 @@
 //	unit, tier, identity   what goes in: instants, costs, limits, hashed keys
 //	decision               the arithmetic, free of side effects but for one call to count
 //	quick                  the same for the most frequent case
-//	history, chunk         when units were admitted, run-length encoded
+//	history, tree, chunk   when units were admitted, run-length encoded
 //	records, partition     the keys of one lock
 //	arena                  the memory of all partitions
 //	lease, seal            runs, and the ids by which they are named

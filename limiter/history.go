@@ -142,24 +142,6 @@ func (h *history) farCell(i uint32) (tick, cum uint32) {
 	return words[at] >> 16, words[at] & narrowMask
 }
 
-// slot returns the words that hold entry i, and its place in them.
-func (h *history) slot(i uint32) (words []uint32, at uint32) {
-	height := h.height()
-	if height == 0 {
-		return h.words[:], i
-	}
-	pos := h.words[headWord] + i
-	per := h.cellsIn(chunkWords)
-	leaf := pos / per
-	shift := fanBits * (height - 1)
-	ref := h.words[leaf>>shift]
-	for shift > 0 {
-		shift -= fanBits
-		ref = h.chunks.at(ref)[leaf>>shift%fan]
-	}
-	return h.chunks.at(ref)[:], pos % per
-}
-
 func (h *history) setCell(i, tick, cum uint32) {
 	words, at := h.slot(i)
 	if h.wide() {
@@ -291,29 +273,6 @@ func (h *history) dropInline(k, n, base uint32) {
 	}
 }
 
-// releaseLeaves frees the leaves from first to last, and every chunk above them
-// that has no leaf behind last; if whole, last is the tree's last leaf.
-func (h *history) releaseLeaves(first, last uint32, whole bool) {
-	height := h.height()
-	var path [maxDepth + 1]uint32
-	for leaf := first; leaf <= last; leaf++ {
-		shift := fanBits * (height - 1)
-		path[0] = h.words[leaf>>shift]
-		for d := uint32(1); d < height; d++ {
-			shift -= fanBits
-			path[d] = h.chunks.at(path[d-1])[leaf>>shift%fan]
-		}
-		end := whole && leaf == last
-		for d := height; d > 0; d-- {
-			below := fanBits * (height - d) // log2 of the leaves under path[d-1]
-			if !end && (leaf+1)&(1<<below-1) != 0 {
-				break
-			}
-			h.chunks.release(path[d-1])
-		}
-	}
-}
-
 // add counts units that are admitted at now under the given quantum. Nothing that
 // is in the history may have expired for its horizon.
 func (h *history) add(units uint32, quantum int64, now Instant) {
@@ -396,42 +355,6 @@ func (h *history) push(tick, cum uint32) {
 	}
 	h.setEntries(n + 1)
 	h.setCell(n, tick, cum)
-}
-
-// plant moves the record's cells into the first leaf of a tree.
-func (h *history) plant() {
-	ref := h.chunks.alloc()
-	copy(h.chunks.at(ref)[:], h.words[:])
-	h.words = [inlineWords]uint32{0: ref, countWord: h.entries()}
-	h.meta++
-}
-
-// extend makes sure that the tree has a leaf for position pos, which is at most
-// the one behind the last.
-func (h *history) extend(pos uint32) {
-	per := h.cellsIn(chunkWords)
-	if pos%per != 0 {
-		return
-	}
-	leaf := pos / per
-	if leaf>>(fanBits*(h.height()-1)) == branches {
-		ref := h.chunks.alloc()
-		copy(h.chunks.at(ref)[:], h.words[:branches])
-		h.words[0] = ref
-		h.meta++
-	}
-	shift := fanBits * (h.height() - 1)
-	at := &h.words[leaf>>shift]
-	for {
-		if leaf&(1<<shift-1) == 0 { // the first leaf under this branch
-			*at = h.chunks.alloc()
-		}
-		if shift == 0 {
-			return
-		}
-		shift -= fanBits
-		at = &h.chunks.at(*at)[leaf>>shift%fan]
-	}
 }
 
 // reencode writes the history anew with wide or narrow cells, in the smallest

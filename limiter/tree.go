@@ -1,0 +1,82 @@
+package limiter
+
+// The tree of a history that is too large for its record. Its leaves hold the cells; the
+// chunks above them hold the numbers of chunks below. Leaves are numbered from the head's
+// branch on, so a leaf's number is the way to it, four bits a step.
+
+// slot returns the words that hold entry i, and its place in them.
+func (h *history) slot(i uint32) (words []uint32, at uint32) {
+	height := h.height()
+	if height == 0 {
+		return h.words[:], i
+	}
+	pos := h.words[headWord] + i
+	per := h.cellsIn(chunkWords)
+	leaf := pos / per
+	shift := fanBits * (height - 1)
+	ref := h.words[leaf>>shift]
+	for shift > 0 {
+		shift -= fanBits
+		ref = h.chunks.at(ref)[leaf>>shift%fan]
+	}
+	return h.chunks.at(ref)[:], pos % per
+}
+
+// releaseLeaves frees the leaves from first to last, and every chunk above them
+// that has no leaf behind last; if whole, last is the tree's last leaf.
+func (h *history) releaseLeaves(first, last uint32, whole bool) {
+	height := h.height()
+	var path [maxDepth + 1]uint32
+	for leaf := first; leaf <= last; leaf++ {
+		shift := fanBits * (height - 1)
+		path[0] = h.words[leaf>>shift]
+		for d := uint32(1); d < height; d++ {
+			shift -= fanBits
+			path[d] = h.chunks.at(path[d-1])[leaf>>shift%fan]
+		}
+		end := whole && leaf == last
+		for d := height; d > 0; d-- {
+			below := fanBits * (height - d) // log2 of the leaves under path[d-1]
+			if !end && (leaf+1)&(1<<below-1) != 0 {
+				break
+			}
+			h.chunks.release(path[d-1])
+		}
+	}
+}
+
+// plant moves the record's cells into the first leaf of a tree.
+func (h *history) plant() {
+	ref := h.chunks.alloc()
+	copy(h.chunks.at(ref)[:], h.words[:])
+	h.words = [inlineWords]uint32{0: ref, countWord: h.entries()}
+	h.meta++
+}
+
+// extend makes sure that the tree has a leaf for position pos, which is at most
+// the one behind the last.
+func (h *history) extend(pos uint32) {
+	per := h.cellsIn(chunkWords)
+	if pos%per != 0 {
+		return
+	}
+	leaf := pos / per
+	if leaf>>(fanBits*(h.height()-1)) == branches {
+		ref := h.chunks.alloc()
+		copy(h.chunks.at(ref)[:], h.words[:branches])
+		h.words[0] = ref
+		h.meta++
+	}
+	shift := fanBits * (h.height() - 1)
+	at := &h.words[leaf>>shift]
+	for {
+		if leaf&(1<<shift-1) == 0 { // the first leaf under this branch
+			*at = h.chunks.alloc()
+		}
+		if shift == 0 {
+			return
+		}
+		shift -= fanBits
+		at = &h.chunks.at(*at)[leaf>>shift%fan]
+	}
+}
