@@ -12,7 +12,7 @@ type partition struct {
 	sets    leaseSets
 	largest uint32 // of the limits of the tiers that were asked for
 
-	_ [20]byte // to 192 bytes
+	_ [36]byte // to 192 bytes
 }
 
 // advance moves the partition's clock to now and returns it. Of two callers that

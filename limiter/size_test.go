@@ -1,0 +1,24 @@
+package limiter
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// A record is one cache line, and so is what a search reads of a partition; partitions
+// share none.
+func TestSizesFitCacheLines(t *testing.T) {
+	if n := unsafe.Sizeof(record{}); n != 64 {
+		t.Errorf("a record has %d bytes", n)
+	}
+	if n := unsafe.Sizeof(chunk{}); n != 64 {
+		t.Errorf("a chunk has %d bytes", n)
+	}
+	var p partition
+	if n := unsafe.Sizeof(p); n%64 != 0 {
+		t.Errorf("a partition has %d bytes", n)
+	}
+	if n := unsafe.Offsetof(p.records) + unsafe.Sizeof(p.records); n > 64 {
+		t.Errorf("a search reads %d bytes of a partition", n)
+	}
+}
