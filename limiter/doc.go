@@ -14,7 +14,7 @@
 //
 // # Where things are
 //
-//	unit, tier, identity   what goes in: instants, costs, limits, hashed keys
+//	units, tier, identity  what goes in: instants, costs, limits, hashed keys
 //	decision               the arithmetic, free of side effects but for one call to count
 //	quick                  the same for the most frequent case
 //	history, tree, chunk   when units were admitted, run-length encoded

@@ -8,11 +8,11 @@ type partition struct {
 
 	clock   Instant // the latest now seen: time never runs backwards in here
 	records records // with what is above in one cache line: all that a search needs
+	largest uint32  // of the limits of the tiers that were asked for
 	chunks  chunkPool
 	sets    leaseSets
-	largest uint32 // of the limits of the tiers that were asked for
 
-	_ [36]byte // to 192 bytes
+	_ [28]byte // to 192 bytes
 }
 
 // advance moves the partition's clock to now and returns it. Of two callers that

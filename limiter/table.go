@@ -77,6 +77,7 @@ func (t *Table) Check(k Key, tier *Tier, cost Cost, now Instant) (d Decision) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
+	p.largest = max(p.largest, tier.maxLimit)
 	r := p.records.find(k.ID)
 	if r == nil || !r.quick(tier, cost, now, &d) {
 		rs := readings{tier: tier, h: p.history(r), now: now}
@@ -91,13 +92,13 @@ func (t *Table) Explain(k Key, tier *Tier, cost Cost, now Instant) (d Decision, 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
+	p.largest = max(p.largest, tier.maxLimit)
 	rs := readings{tier: tier, h: p.history(p.records.find(k.ID)), now: now}
 	t.checkLocked(p, k.ID, &rs, cost, &d)
 	return d, rs.states(cost, d.Allowed)
 }
 
 func (t *Table) checkLocked(p *partition, id Identity, rs *readings, cost Cost, d *Decision) {
-	p.largest = max(p.largest, rs.tier.maxLimit)
 	rs.read()
 	rs.decide(cost, d)
 	if d.Allowed && cost > 0 {

@@ -151,6 +151,26 @@ func TestUnitsBeyondTheLargestLimitAreNotAddedUp(t *testing.T) {
 	}
 }
 
+// A tier that the short way served was once not among the limits that a history is trimmed
+// to: a hit under a smaller one made it forget.
+func TestTrimKnowsTheLimitsOfQuickTiers(t *testing.T) {
+	table, _ := NewTable(Config{Partitions: 1, MaxKeys: 9})
+	key := Key{ID: Identity{1, 1}}
+	small, large := mustTier(t, Window{10, time.Minute}), mustTier(t, Window{600, time.Minute})
+	brief := mustTier(t, Window{20, time.Second})
+	now := Instant(time.Hour)
+	table.Check(key, small, 1, now)
+	for range 5 {
+		now = now.Add(time.Second)
+		table.Check(key, large, 20, now)
+	}
+	now = now.Add(2 * time.Second)
+	table.Check(key, brief, 1, now)
+	if d := table.Check(key, large, 0, now); d.Remaining != 600-102 {
+		t.Errorf("%d remain of 600 after 102 units", d.Remaining)
+	}
+}
+
 // A key that was once asked for with a long tier keeps no more than its windows can count.
 func TestHistoryIsBoundedByTheLargestLimit(t *testing.T) {
 	table, _ := NewTable(Config{Partitions: 1, MaxKeys: 9})
