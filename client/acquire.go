@@ -77,7 +77,8 @@ func (r AcquireRequest) proto() (*sluicev1.AcquireRequest, *Error) {
 }
 
 // Acquire asks for a slot, and for units of the windows if RequestCost is given:
-// both or neither. A denial is a Grant, not an error; errors are as in Check.
+// both or neither. A denial is a Grant, not an error; errors are as in Check. To
+// try again costs nothing here: the run has its slot, and its units, once.
 //
 // A granted lease is renewed until it is released, detached or lost. If the
 // answer never came (the deadline passed, ctx was canceled), the run may have a
@@ -94,7 +95,8 @@ func (c *Client) Acquire(ctx context.Context, req AcquireRequest) (Grant, error)
 		return c.undecidedGrant(ctx, e)
 	}
 	asked := time.Now()
-	res, e := invoke(ctx, c.timeout, c.rpc.Acquire, wire)
+	partition := c.topology.Load().partition(req.Key)
+	res, e := invoke(ctx, c, route{partition: partition, timeout: c.timeout}, sluicev1.RateLimiterServiceClient.Acquire, wire)
 	if e == nil && (res.GetExactness() == 0 || res.GetGranted() && res.GetLeaseId() == "") {
 		e = errNoAnswer("Acquire")
 	}
@@ -108,7 +110,8 @@ func (c *Client) Acquire(ctx context.Context, req AcquireRequest) (Grant, error)
 	}
 	g := readGrant(res)
 	if g.Granted {
-		g.Lease = c.renewals.hold(c, res.GetLeaseId(), req.RunID, millis(wire.GetTtlMs()), asked.Add(millis(res.GetExpiresInMs())))
+		l := &Lease{client: c, id: res.GetLeaseId(), runID: req.RunID, ttl: millis(wire.GetTtlMs()), partition: partition}
+		g.Lease = c.renewals.hold(l, asked.Add(millis(res.GetExpiresInMs())))
 	}
 	turn.leave()
 	return g, nil

@@ -3,10 +3,10 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"time"
 
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/metadata"
 
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
@@ -42,78 +42,87 @@ func (r CheckRequest) proto() (*sluicev1.CheckRequest, *Error) {
 //
 // The error is an *Error. If it is ErrUndecided the limiter could not answer and
 // the policy is FailClosed, or the caller canceled ctx; otherwise the request
-// was wrong. A call that timed out may have been counted: it is never repeated.
+// was wrong. The call is tried again, also at other nodes, as long as there is
+// time; see the package's text for what that can cost.
+//
+// Checks that are made at the same time share messages, which have no metadata of
+// their own: one whose ctx has a request id, or other metadata, is a call of its own.
 func (c *Client) Check(ctx context.Context, req CheckRequest) (Decision, error) {
 	wire, e := req.proto()
 	if e != nil {
 		return Decision{}, e
 	}
-	res, e := invoke(ctx, c.timeout, c.rpc.Check, wire)
-	if e == nil && res.GetDecision().GetExactness() == 0 {
-		e = errNoAnswer("Check")
+	asked := time.Now()
+	if d, ok := c.denials.find(&req, asked); ok && ctx.Err() == nil {
+		return d, nil
 	}
+	d, e := c.check(ctx, wire, asked)
 	if c.note(ctx, e); e != nil {
 		return c.undecidedDecision(ctx, e)
 	}
-	return readDecision(res.GetDecision()), nil
+	if !d.GetAllowed() {
+		out := readDecision(d)
+		c.denials.note(&req, &out, asked, time.Now())
+		return out, nil
+	}
+	return readDecision(d), nil
 }
 
-// A Result is what became of one check of a batch, with the meaning of what
-// Check returns.
-type Result struct {
-	Decision Decision
-	Err      error // an *Error, or nil
-}
-
-// CheckBatch asks for up to 100,000 decisions in one call. Each stands for
-// itself: results has one for every check, in the same order. An error means
-// that the call as a whole failed; it has the meaning of Check's error.
-func (c *Client) CheckBatch(ctx context.Context, checks []CheckRequest) ([]Result, error) {
-	results := make([]Result, len(checks))
-	wire := make([]*sluicev1.CheckRequest, len(checks))
-	for i, check := range checks {
-		w, e := check.proto()
-		if e != nil {
-			e.Message = fmt.Sprintf("/checks/%d%s", i, e.Message)
-			results[i].Err = e
-			w = &sluicev1.CheckRequest{} // is refused, and keeps the others' places
-		}
-		wire[i] = w
+// check gets one decision, which is complete.
+func (c *Client) check(ctx context.Context, req *sluicev1.CheckRequest, now time.Time) (*sluicev1.Decision, *Error) {
+	q, ok := c.questions.Get().(*question)
+	if !ok {
+		q = &question{client: c, answers: make(chan answer, roomForAnswers)}
 	}
-	if len(wire) == 0 {
-		return results, nil
+	q.ctx, q.deadline = ctx, deadline(ctx, now, c.timeout)
+	q.partition = c.topology.Load().partition(req.GetKey())
+	q.check, q.alone = req, hasMetadata(ctx)
+	answer, e := q.ask(now)
+	if q.done {
+		*q = question{client: c, answers: q.answers, owing: q.owing[:0]}
+		c.questions.Put(q)
 	}
-
-	res, e := invoke(ctx, c.timeout, c.rpc.CheckBatch, &sluicev1.CheckBatchRequest{Checks: wire})
-	if e == nil && len(res.GetResults()) != len(wire) {
-		e = errNoAnswer("CheckBatch")
-	}
-	if c.note(ctx, e); e != nil && !c.failsOpen(ctx, e) {
+	if e != nil {
 		return nil, e
 	}
-	for i := range results {
-		switch {
-		case results[i].Err != nil:
-		case e != nil:
-			results[i].Decision = Decision{Allowed: true}
-		default:
-			results[i] = c.readResult(ctx, res.GetResults()[i])
-		}
+	result := answer.(*sluicev1.CheckResult)
+	if st := result.GetError(); st.GetCode() != 0 {
+		e := readStatus(st)
+		e.Message = inPlace(e.Message, "")
+		return nil, e
 	}
-	return results, nil
+	if result.GetDecision().GetExactness() == 0 {
+		return nil, errNoAnswer("Check")
+	}
+	return result.GetDecision(), nil
 }
 
-func (c *Client) readResult(ctx context.Context, r *sluicev1.CheckResult) Result {
-	if d := r.GetDecision(); d.GetExactness() != 0 {
-		return Result{Decision: readDecision(d)}
+// checkAlone asks n for one decision by a call of its own.
+func checkAlone(ctx context.Context, n *node, req *sluicev1.CheckRequest) (*sluicev1.CheckResult, *Error) {
+	res, e := send(ctx, n, sluicev1.RateLimiterServiceClient.Check, req)
+	if e != nil {
+		return nil, e
 	}
-	e := errNoAnswer("CheckBatch")
-	if st := r.GetError(); st != nil && st.GetCode() != 0 {
-		e = readError(status.FromProto(st).Err())
-		e.RequestID = RequestID(ctx)
+	return &sluicev1.CheckResult{Result: &sluicev1.CheckResult_Decision{Decision: res.GetDecision()}}, nil
+}
+
+// hasMetadata reports whether calls with ctx carry metadata.
+func hasMetadata(ctx context.Context) bool {
+	if RequestID(ctx) != "" {
+		return true
 	}
-	d, err := c.undecidedDecision(ctx, e)
-	return Result{Decision: d, Err: err}
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return len(md) > 0
+}
+
+// inPlace returns a message about a field of the n-th check of some message, which
+// begins with /checks/n/, as one about the check at pointer.
+func inPlace(message, pointer string) string {
+	rest, ok := strings.CutPrefix(message, "/checks/")
+	if !ok {
+		return message
+	}
+	return pointer + strings.TrimLeft(rest, "0123456789")
 }
 
 // undecidedDecision is what a call that failed with e returns.

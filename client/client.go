@@ -4,28 +4,32 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
-
-	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
-// A Client asks one Sluice node, or those that its target resolves to. Its
-// methods may be called from many goroutines. Close it when done.
+// A Client asks the nodes of a limiter, each key where it is decided if that can
+// be learned. Its methods may be called from many goroutines. Close it when done.
 type Client struct {
-	conn    *grpc.ClientConn
-	rpc     sluicev1.RateLimiterServiceClient
 	timeout time.Duration
 	policy  Policy
 	log     *slog.Logger
 	outage  outage
+	denials *denials // nil: none are remembered
+
+	dial     []grpc.DialOption
+	seeds    []*node
+	known    map[string]*node // seeds and members by address; the watching goroutine's
+	topology atomic.Pointer[topology]
+
+	questions sync.Pool // of *question, to be used again
 
 	renewals renewals
 	runs     runs
@@ -36,35 +40,53 @@ type Client struct {
 	mu     sync.Mutex // guards closed, and that tasks are added before it is set
 	closed bool
 	tasks  sync.WaitGroup // goroutines of the client
+	over   atomic.Bool    // the connections are closed too
 }
 
 // New returns a client of the limiter at target: an address, host:port, or any
 // target that grpc knows, as dns:///sluice:7070 whose addresses then take turns.
+// Several, separated by commas, are nodes of one cluster, and each is asked if
+// others do not answer. From there the client learns of all other nodes; these must
+// be reachable under the addresses that they advertise, else only target is asked.
+//
 // It does not wait for a connection. The error names the option that is wrong.
 func New(target string, opts ...Option) (*Client, error) {
-	o := options{timeout: DefaultTimeout, log: slog.Default()}
+	o := options{timeout: DefaultTimeout, log: slog.Default(), denials: true}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient(target, append(dialDefaults(), o.dial...)...)
-	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
-	}
 	c := &Client{
-		conn:    conn,
-		rpc:     sluicev1.NewRateLimiterServiceClient(conn),
 		timeout: o.timeout,
 		policy:  o.policy,
 		log:     o.log,
 		outage:  outage{log: o.log, policy: o.policy},
+		dial:    append(dialDefaults(), o.dial...),
+		known:   map[string]*node{},
 	}
+	if o.denials {
+		c.denials = newDenials()
+	}
+	for _, address := range strings.Split(target, ",") {
+		address = strings.TrimSpace(address)
+		if c.known[address] != nil {
+			continue
+		}
+		n, err := newNode(address, c.dial)
+		if err != nil {
+			_ = c.hangUp()
+			return nil, fmt.Errorf("client: target %q: %w", address, err)
+		}
+		c.known[address] = n
+		c.seeds = append(c.seeds, n)
+	}
+	c.topology.Store(&topology{nodes: c.seeds, members: len(c.seeds)})
 	c.background, c.stop = context.WithCancel(context.Background())
 	c.renewals.init()
 	c.tasks.Go(c.renew)
-	conn.Connect() // the first call should not pay for it
+	c.tasks.Go(c.watch)
 	return c, nil
 }
 
@@ -90,10 +112,11 @@ func dialDefaults() []grpc.DialOption {
 	}
 }
 
-// Close stops the renewal of leases and closes the connection. Leases that are
+// Close stops the renewal of leases and closes the connections. Leases that are
 // still held are not released: they are lost with ErrClosed, and their slots
 // come free when they expire (see ReleaseAll). Releases and detachments under way
-// are finished first, which takes three seconds at most. Closing again does nothing.
+// are finished first, which takes three seconds at most. Other calls under way
+// fail, and so do those that come. Closing again does nothing.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -106,7 +129,19 @@ func (c *Client) Close() error {
 	c.stop()
 	c.tasks.Wait()
 	c.renewals.abandon()
-	return c.conn.Close()
+	c.over.Store(true)
+	return c.hangUp()
+}
+
+// hangUp closes all connections.
+func (c *Client) hangUp() error {
+	var first error
+	for _, n := range c.known {
+		if err := n.close(); err != nil && first == nil {
+			first = fmt.Errorf("client: %w", err)
+		}
+	}
+	return first
 }
 
 // spawn runs f in a goroutine that Close waits for, unless the client is closed.
@@ -118,29 +153,4 @@ func (c *Client) spawn(f func()) bool {
 	}
 	c.tasks.Go(f)
 	return true
-}
-
-// invoke makes one call that may take as long as ctx, and at most timeout.
-func invoke[Req, Res any](
-	ctx context.Context, timeout time.Duration,
-	rpc func(context.Context, Req, ...grpc.CallOption) (Res, error), req Req,
-) (Res, *Error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	id := RequestID(ctx)
-	if id != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, requestIDKey, id)
-	}
-	var (
-		header metadata.MD
-		server peer.Peer // has an address once a connection was found for the call
-	)
-	res, err := rpc(ctx, req, grpc.Header(&header), grpc.Peer(&server))
-	if err == nil {
-		return res, nil
-	}
-	e := readError(err)
-	e.RequestID = requestIDOf(header, id)
-	e.sent = server.Addr != nil
-	return res, e
 }

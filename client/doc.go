@@ -12,11 +12,55 @@
 //	default: // pass the request on
 //	}
 //
+// # How a check flows
+//
+//	Check ─▶ deny cache ─▶ partition of the key ─▶ its holder ─▶ stream ─▶ node
+//	             │                   ▲                  │
+//	   denied a moment ago        topology       or another node
+//
+// A rate denial stands until its RetryAfter has passed. For that time, but a second
+// at most, the client repeats it by itself ([Decision].Cached), also to larger
+// costs: a key that hammers costs the limiter about one call a second. See
+// [WithoutDenyCache].
+//
+// The nodes tell the client which of them decides for which part of the keys, and
+// each key is sent straight there. This is a hint only: every node answers for every
+// key, so a client that knows nothing, or asks nodes that tell nothing, asks any. The
+// nodes must be reachable under the addresses that they advertise (with TLS, their
+// certificates must hold for these); one that is not is passed over.
+//
+// Checks for one node that are made at the same time share messages, on two
+// long-lived streams: that is more than ten times cheaper than a call for each, and a
+// lone check waits for nothing. Messages have no metadata of their own, so a check
+// with a request id ([WithRequestID]) or other outgoing metadata is a call of its
+// own, to the same node; and interceptors and stats handlers that come in by dial
+// options see streams, not checks. A batch is split by node.
+//
+// # What a retry can cost
+//
+// Nodes come and go, and the client moves on. Whatever time is left of the deadline
+// is used to get an answer:
+//
+//   - A node that drains, or whose connection is gone, is not asked any more.
+//     What was on its way when the connection broke is sent to another.
+//   - A node that answers UNAVAILABLE has not decided. The call is tried again after a
+//     pause of milliseconds, elsewhere if possible.
+//   - A node that is silent is waited for, but not with the whole deadline: after a
+//     third of what is left (at least 20 ms, at most 500 ms) another is asked too, and
+//     the first answer wins. After three such tries in a row the node is avoided,
+//     and asked once a second whether it is back.
+//
+// If a connection broke or a node was silent, what it did with the call is not
+// known: it may be counted by both nodes. So a retry errs toward denial: a key may
+// lose the units of that one call, and never gets more than its limit. Runs lose
+// nothing: to acquire or to release again has the effect of once.
+//
 // # A limiter that cannot be reached
 //
-// A gateway never waits on its limiter: each call has a deadline, 50 ms unless
-// [WithTimeout] says otherwise. What becomes of a request about which nothing
-// could be decided is the gateway's choice, made once by [WithPolicy]:
+// A gateway never waits on its limiter: each call has a deadline with all its
+// tries, 50 ms unless [WithTimeout] says otherwise. What becomes of a request
+// about which nothing could be decided is the gateway's choice, made once by
+// [WithPolicy]:
 //
 //   - [FailClosed], the default: the call fails with an error that is
 //     [ErrUndecided].
@@ -42,9 +86,9 @@
 //
 // A lease is renewed when a third of its life has passed. If that fails it is
 // tried again, with growing pauses, for as long as the lease lives; all that is
-// due at about the same time goes out in one call. If an answer to Acquire
-// never arrives, the slot that it may hold is freed in the background.
+// due at about the same time goes out in one call for each node. If an answer to
+// Acquire never arrives, the slot that it may hold is freed in the background.
 //
-// The package imports grpc, the generated API and the error codes of the
+// The package imports grpc, the generated API, SipHash and the error codes of the
 // contract, and nothing of the server.
 package client

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -99,6 +100,9 @@ func readError(err error) *Error {
 	}
 	return e
 }
+
+// readStatus turns the status of one check or lease into an Error.
+func readStatus(st *statuspb.Status) *Error { return readError(status.FromProto(st).Err()) }
 
 // requestIDOf returns the request id that a server answered with, else sent.
 func requestIDOf(header metadata.MD, sent string) string {

@@ -17,7 +17,8 @@ var may = []string{
 	"google.golang.org/grpc",
 	"google.golang.org/protobuf",
 	"google.golang.org/genproto/googleapis/rpc",
-	"golang.org/x/net", // these three are what grpc itself needs
+	"github.com/dchest/siphash", // a key's partition
+	"golang.org/x/net",          // these three are what grpc itself needs
 	"golang.org/x/sys",
 	"golang.org/x/text",
 }
@@ -37,7 +38,6 @@ var never = []struct{ path, reason string }{
 	{"github.com/prometheus", "metrics are the gateway's choice"},
 	{"go.opentelemetry.io", "tracing comes in through dial options"},
 	{"github.com/hashicorp", "membership libraries are for nodes"},
-	{"github.com/dchest/siphash", "routing and identities are the node's"},
 	{"google.golang.org/grpc/reflection", "it is for servers"},
 	{"google.golang.org/grpc/test", "it is for tests"},
 }

@@ -17,7 +17,7 @@ import (
 // that could not be freed comes free when its lease expires.
 const (
 	finishFor   = 3 * time.Second        // all tries together
-	finishTry   = 500 * time.Millisecond // one try
+	finishTry   = 500 * time.Millisecond // one call at most, at as many nodes as it takes
 	finishPause = 50 * time.Millisecond  // after the first try; doubled after each
 )
 
@@ -30,6 +30,8 @@ type Lease struct {
 	runID  string
 	ttl    time.Duration
 	lost   chan struct{} // closed when state becomes leaseLost
+
+	partition int // of the run's key, or anywhere
 
 	// The rest is guarded by client.renewals.mu.
 
@@ -105,7 +107,7 @@ func (c *Client) Attach(leaseID string, ttl time.Duration) *Lease {
 	if ttl == 0 {
 		ttl = DefaultTTL
 	}
-	return c.renewals.attach(c, leaseID, ttl)
+	return c.renewals.attach(&Lease{client: c, id: leaseID, ttl: ttl, partition: anywhere})
 }
 
 // Release ends the run and frees its slot. It may be called again, after
@@ -130,8 +132,9 @@ func (l *Lease) Release(ctx context.Context) error {
 func (l *Lease) startRelease(ctx context.Context) *ending {
 	c := l.client
 	return c.renewals.end(l, leaseReleased, func() *ending {
-		return c.finish(ctx, func(ctx context.Context) *Error {
-			_, e := invoke(ctx, finishTry, c.rpc.Release, &sluicev1.ReleaseRequest{LeaseId: l.id})
+		return c.finish(ctx, func(ctx context.Context, timeout time.Duration) *Error {
+			r := route{partition: l.partition, timeout: timeout}
+			_, e := invoke(ctx, c, r, sluicev1.RateLimiterServiceClient.Release, &sluicev1.ReleaseRequest{LeaseId: l.id})
 			if e != nil && e.GRPC == codes.FailedPrecondition {
 				return nil // it was over before
 			}
@@ -152,7 +155,7 @@ func (l *Lease) Detach(ctx context.Context) error {
 	}
 	c := l.client
 	end := c.renewals.end(l, leaseDetached, func() *ending {
-		return c.finish(ctx, func(ctx context.Context) *Error { return l.renewOnce(ctx) })
+		return c.finish(ctx, l.renewOnce)
 	})
 	if end == nil { // released or lost
 		if err := l.Err(); err != nil {
@@ -164,8 +167,9 @@ func (l *Lease) Detach(ctx context.Context) error {
 }
 
 // renewOnce renews the lease alone.
-func (l *Lease) renewOnce(ctx context.Context) *Error {
-	res, e := invoke(ctx, finishTry, l.client.rpc.Renew, renewRequest([]*Lease{l}))
+func (l *Lease) renewOnce(ctx context.Context, timeout time.Duration) *Error {
+	r := route{partition: l.partition, timeout: timeout}
+	res, e := invoke(ctx, l.client, r, sluicev1.RateLimiterServiceClient.Renew, renewRequest([]*Lease{l}))
 	if e == nil && len(res.GetResults()) != 1 {
 		e = errNoAnswer("Renew")
 	}
@@ -175,15 +179,17 @@ func (l *Lease) renewOnce(ctx context.Context) *Error {
 
 // finish makes call until it is decided or finishFor is over, in a goroutine of
 // the client.
-func (c *Client) finish(ctx context.Context, call func(context.Context) *Error) *ending {
+func (c *Client) finish(ctx context.Context, call func(ctx context.Context, timeout time.Duration) *Error) *ending {
 	end := &ending{done: make(chan struct{})}
 	ctx = context.WithoutCancel(ctx)
 	ok := c.spawn(func() {
 		defer close(end.done)
 		ctx, cancel := context.WithTimeout(ctx, finishFor)
 		defer cancel()
+		try := min(c.timeout, finishTry) // whoever waits for the first learns of it
 		for pause := finishPause; ; pause *= 2 {
-			e := call(ctx)
+			e := call(ctx, try)
+			try = min(2*try, finishTry)
 			if e == nil {
 				end.err = nil
 				return

@@ -40,6 +40,7 @@ type options struct {
 	policy  Policy
 	dial    []grpc.DialOption
 	log     *slog.Logger
+	denials bool
 }
 
 func (o *options) validate() error {
@@ -52,8 +53,8 @@ func (o *options) validate() error {
 	return nil
 }
 
-// WithTimeout sets how long a call may take, if its context does not end
-// earlier. It must be positive.
+// WithTimeout sets how long a call may take with all its tries, if its context
+// does not end earlier. It must be positive.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // WithPolicy sets what becomes of requests about which nothing could be decided.
@@ -75,3 +76,7 @@ func WithLogger(l *slog.Logger) Option {
 		}
 	}
 }
+
+// WithoutDenyCache lets every check be asked, also those that must be denied
+// because the same was denied less than a second ago.
+func WithoutDenyCache() Option { return func(o *options) { o.denials = false } }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
@@ -52,10 +51,10 @@ func (r *renewals) init() {
 
 // hold begins to renew the lease that was just granted, and returns it. If it
 // is held already, as after a repeated Acquire, there is still only one Lease.
-func (r *renewals) hold(c *Client, id, runID string, ttl time.Duration, expires time.Time) *Lease {
+func (r *renewals) hold(l *Lease, expires time.Time) *Lease {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := r.addLocked(c, id, runID, ttl)
+	l = r.addLocked(l)
 	if l.state == leaseHeld {
 		l.renewedLocked(time.Now(), expires)
 		r.wakeLocked(l.due)
@@ -64,27 +63,28 @@ func (r *renewals) hold(c *Client, id, runID string, ttl time.Duration, expires 
 }
 
 // attach begins to renew a lease of which only the id is known.
-func (r *renewals) attach(c *Client, id string, ttl time.Duration) *Lease {
+func (r *renewals) attach(l *Lease) *Lease {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l := r.held[id]; l != nil {
-		return l
+	if held := r.held[l.id]; held != nil {
+		return held
 	}
-	l := r.addLocked(c, id, "", ttl)
+	r.addLocked(l)
 	if l.state == leaseHeld {
 		now := time.Now()
-		l.due, l.expires = now, now.Add(ttl)
+		l.due, l.expires = now, now.Add(l.ttl)
 		r.wakeLocked(l.due)
 	}
 	return l
 }
 
-func (r *renewals) addLocked(c *Client, id, runID string, ttl time.Duration) *Lease {
-	if l := r.held[id]; l != nil {
-		return l
+// addLocked adds l, which is new, and returns the lease of that id that is held.
+func (r *renewals) addLocked(l *Lease) *Lease {
+	if held := r.held[l.id]; held != nil {
+		return held
 	}
-	l := &Lease{client: c, id: id, runID: runID, ttl: ttl, lost: make(chan struct{})}
-	r.held[id] = l
+	l.lost = make(chan struct{})
+	r.held[l.id] = l
 	if r.closed {
 		r.loseLocked(l, ErrClosed)
 	}
@@ -217,7 +217,7 @@ func (c *Client) renew() {
 		due, lost, patience, next := c.renewals.take(time.Now())
 		c.reportLost(lost)
 		if len(due) > 0 {
-			c.renewBatch(due, patience)
+			c.renewAll(due, patience)
 			continue
 		}
 		timer.Reset(time.Until(next))
@@ -229,9 +229,26 @@ func (c *Client) renew() {
 	}
 }
 
-func (c *Client) renewBatch(leases []*Lease, patience time.Duration) {
+// renewAll renews leases, in a call for each node that decides for some.
+func (c *Client) renewAll(leases []*Lease, patience time.Duration) {
+	top := c.topology.Load()
+	parts := map[*node][]*Lease{} // by holder; nil: any node
+	for _, l := range leases {
+		holder := top.holder(l.partition)
+		parts[holder] = append(parts[holder], l)
+	}
+	var all sync.WaitGroup
+	for _, part := range parts {
+		all.Go(func() { c.renewPart(part, patience) })
+	}
+	all.Wait()
+}
+
+// renewPart renews leases by one call.
+func (c *Client) renewPart(leases []*Lease, patience time.Duration) {
 	asked := time.Now()
-	res, e := invoke(c.background, patience, c.rpc.Renew, renewRequest(leases))
+	r := route{partition: leases[0].partition, timeout: patience, once: true}
+	res, e := invoke(c.background, c, r, sluicev1.RateLimiterServiceClient.Renew, renewRequest(leases))
 	if e == nil && len(res.GetResults()) != len(leases) {
 		e = errNoAnswer("Renew")
 	}
@@ -269,7 +286,7 @@ func readRenewal(res *sluicev1.RenewResponse, i int, asked time.Time, e *Error) 
 	}
 	r := res.GetResults()[i]
 	if st := r.GetError(); st != nil && codes.Code(st.GetCode()) != codes.OK {
-		return time.Time{}, readError(status.FromProto(st).Err())
+		return time.Time{}, readStatus(st)
 	}
 	if r.GetExpiresInMs() == 0 {
 		return time.Time{}, errNoAnswer("Renew")

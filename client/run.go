@@ -170,7 +170,8 @@ func (c *Client) settle(ctx context.Context, t *turn, req *sluicev1.AcquireReque
 // free reports whether the run of req is known to have no slot that this client
 // does not hold, having released it if need be.
 func (c *Client) free(ctx context.Context, req *sluicev1.AcquireRequest) bool {
-	res, e := invoke(ctx, settleTry, c.rpc.Acquire, &sluicev1.AcquireRequest{
+	r := route{partition: c.topology.Load().partition(req.GetKey()), timeout: settleTry}
+	res, e := invoke(ctx, c, r, sluicev1.RateLimiterServiceClient.Acquire, &sluicev1.AcquireRequest{
 		Key: req.GetKey(), Tier: req.GetTier(), RunId: req.GetRunId(), TaskId: req.GetTaskId(),
 		TtlMs: uint32(settleTTL.Milliseconds()),
 	})
@@ -181,6 +182,6 @@ func (c *Client) free(ctx context.Context, req *sluicev1.AcquireRequest) bool {
 	if !res.GetGranted() || c.renewals.holds(id) {
 		return true
 	}
-	_, e = invoke(ctx, settleTry, c.rpc.Release, &sluicev1.ReleaseRequest{LeaseId: id})
+	_, e = invoke(ctx, c, r, sluicev1.RateLimiterServiceClient.Release, &sluicev1.ReleaseRequest{LeaseId: id})
 	return e == nil || !undecided(e.GRPC)
 }

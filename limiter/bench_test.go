@@ -67,6 +67,38 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
+// BenchmarkRecorded measures a decision of one of 100,000 keys whose partitions are recorded
+// and taken from every 10 ms, at 100,000 decisions a second; and the same without.
+func BenchmarkRecorded(b *testing.B) {
+	const keys = 100_000
+	for _, on := range []bool{false, true} {
+		b.Run(fmt.Sprintf("recorded=%v", on), func(b *testing.B) {
+			table, hasher := benchTable(b, keys)
+			for p := range PartitionID(1021) {
+				table.Record(p, on)
+			}
+			tier := benchTier(b, Window{600, time.Second})
+			m := newKeyMaker()
+			r := rand.New(rand.NewPCG(1, 2))
+			now := Instant(0)
+			dirty := make([]PartitionID, 0, 1021)
+			taken := 0
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				now += Instant(10 * time.Microsecond)
+				table.Check(hasher.Key(bytesAsString(m.key(r.Uint64N(keys)))), tier, 1, now)
+				if i%1000 == 999 {
+					for _, p := range table.Dirty(dirty) {
+						taken += len(table.Take(p).Bytes)
+					}
+				}
+			}
+			b.ReportMetric(float64(taken)/float64(b.N), "B-taken/op")
+		})
+	}
+}
+
 // BenchmarkLargeLimit measures decisions of one key with N = 100,000 and a full window:
 // each hit waits for one to expire, or is denied; and with a cost of 10,000.
 func BenchmarkLargeLimit(b *testing.B) {
@@ -127,7 +159,7 @@ func BenchmarkLease(b *testing.B) {
 		}
 		id := sealer.Seal(LeaseRef{Key: a.Key, Tier: sealer.Tier(tier.Name()), Run: a.Run, Nonce: g.Nonce})
 		ref, ok := sealer.Open(id)
-		if !ok || !table.Release(ref, now) {
+		if !ok || !released(table, ref, now) {
 			b.Fatal("not released")
 		}
 	}

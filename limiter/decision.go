@@ -22,9 +22,10 @@ type Exactness uint8
 
 // The degrees, numbered as in the API.
 const (
-	Exact      Exactness = iota + 1 // from the complete history
-	Recovering                      // from a copy that may lack a dead holder's last hits
-	Degraded                        // by policy, without the history
+	Undecided  Exactness = iota // nothing was decided, and nothing changed
+	Exact                       // from the complete history
+	Recovering                  // from a copy that may lack a dead holder's last hits
+	Degraded                    // by policy, without the history
 )
 
 // A Decision says whether a request may pass, and what is left. A denial
@@ -42,6 +43,8 @@ type Decision struct {
 	// up; 0 if it is as large as it gets. After a denial that waiting helps it is
 	// RetryAfter.
 	Reset time.Duration
+	// Permit is until when the decision may be told: compare again before replying.
+	Permit Instant
 	// RetryAfter is how long until this cost would pass with no other traffic, in
 	// whole milliseconds rounded up; 0 if it passed or never can. It is at most the
 	// period of the longest window (and less than a quantum more for a key that goes to
@@ -99,6 +102,12 @@ type readings struct {
 	// sliver is set if a shorter window no longer counts the newest entry though its
 	// tick has not yet left it. Once another entry follows, only the tick is known.
 	sliver bool
+	// prolonged is set if the history is kept for longer than before.
+	prolonged bool
+	exactness Exactness
+	// whole is nil, or the tier of which tier has half the limits until an instant.
+	whole *Tier
+	until Instant
 }
 
 // read reads the windows. It first drops what has expired for every window that
@@ -111,13 +120,15 @@ func (rs *readings) read() {
 	}
 	h := &rs.h
 	h.dropFront(h.firstLive(int64(h.horizon), rs.now))
-	h.horizon = max(h.horizon, uint32(rs.tier.horizon))
 	rs.sliver = false
 	n := h.entries()
 	if n == 0 {
 		h.horizon = uint32(rs.tier.horizon)
 		rs.each = [MaxWindows]reading{}
 		return
+	}
+	if h.horizon < uint32(rs.tier.horizon) {
+		h.horizon, rs.prolonged = uint32(rs.tier.horizon), true
 	}
 	total := h.total()
 	for i := range rs.tier.n {
@@ -177,18 +188,21 @@ func (rs *readings) report(d *Decision) {
 	if least < rs.tier.minLimit {
 		d.Reset = longest
 	}
+	if rs.whole != nil {
+		rs.reportWhole(d)
+	}
 }
 
 // decide decides cost by the readings into d, which is zero, and counts nothing.
 func (rs *readings) decide(cost Cost, d *Decision) {
-	d.Exactness = Exact
+	d.Exactness = rs.exactness
 	asked := max(uint32(cost), 1) // a peek asks for what one unit would be told
 	switch {
-	case asked > rs.tier.minLimit:
+	case asked > rs.tier.minLimit && (rs.whole == nil || asked > rs.whole.minLimit):
 		d.Reason = ReasonCostExceedsLimit
 	case !rs.passes(asked):
 		d.Reason = ReasonRateLimited
-		d.RetryAfter = rs.wait(asked)
+		d.RetryAfter = rs.retryAfter(asked)
 	default:
 		d.Allowed = true
 	}

@@ -14,14 +14,39 @@
 //
 // # Where things are
 //
-//	units, tier, identity  what goes in: instants, costs, limits, hashed keys
-//	decision               the arithmetic, free of side effects but for one call to count
-//	quick                  the same for the most frequent case
-//	history, tree, chunk   when units were admitted, run-length encoded
-//	records, partition     the keys of one lock
-//	arena                  the memory of all partitions
-//	lease, seal            runs, and the ids by which they are named
-//	table                  all of it, safe for concurrent use
+//	units, tier, identity    what goes in: instants, costs, limits, hashed keys
+//	decision                 the arithmetic, free of side effects but for one call to count
+//	quick                    the same for the most frequent case
+//	history, tree, chunk     when units were admitted, run-length encoded
+//	records, partition       the keys of one lock
+//	arena                    the memory of all partitions
+//	lease, seal              runs, and the ids by which they are named
+//	table, run               all of it, safe for concurrent use
+//	permit, doubt            whether a partition may be decided for, and how sure it is
+//	recorder, mark           what changes in a partition, written down for its copies
+//	snapshot, replay, merge  state that comes from another node
+//	encoding, past           what that looks like on its way
+//	inspect                  what operators ask
+//
+// # Copies
+//
+// Where several nodes share the partitions, whoever decides for one has it recorded, and
+// sends a [Table.Snapshot] and from then on its [Changes] to those who keep a copy:
+//
+//	holder:  Record ── Snapshot ── Check, Acquire, … ── Take ── Check, … ── Take
+//	                      │                               │                  │
+//	copy:              Install ──────────────────────── Apply ──────────── Apply ── Permit
+//
+// A copy that has all of them answers, once it is permitted, as the holder would have.
+// Which node may decide, and until when, is not known in here: it is told by
+// [Table.Permit], and each answer carries until when it may be told.
+//
+// Instants on the way are the sender's. The reader says what to add to make them its own;
+// that is rounded up to a millisecond, so what moved may expire so much later, never
+// earlier. Quanta above a millisecond begin at other instants on another node: the hits
+// that are admitted after a move are then told apart otherwise, as finely as before.
+// Nodes start their clocks far above the longest period, so that all they have to tell has
+// an instant on every other.
 //
 // # Accuracy
 //

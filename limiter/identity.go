@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -59,6 +60,16 @@ func NewSecrets(secret []byte) (Secrets, error) {
 	s.routing = sipKey(routing)
 	copy(s.seal[:], seal)
 	return s, nil
+}
+
+// Fingerprint tells whether two nodes have the same secrets, and nothing about them.
+func (s Secrets) Fingerprint() uint64 {
+	h := hmac.New(sha256.New, s.seal[:])
+	h.Write([]byte("sluice fingerprint v1"))
+	for _, k := range [...][2]uint64{s.identity, s.routing} {
+		h.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, k[0]), k[1]))
+	}
+	return binary.BigEndian.Uint64(h.Sum(nil))
 }
 
 func sipKey(b []byte) [2]uint64 {

@@ -23,6 +23,9 @@ type Lease struct {
 	Nonce     uint64 // tells this lease from an earlier one of the same run
 	Acquired  Instant
 	Expiry    Instant // it is live before this instant
+	// Adopted says that it was taken up from a renewal: its run and task are known by
+	// their hash only, until it is acquired again.
+	Adopted bool
 }
 
 // A leaseSet holds the leases of one key. How many it has in use is the number of
@@ -62,11 +65,36 @@ func (s *leaseSet) find(ref LeaseRef) *lease {
 }
 
 // release ends a live lease and leaves its tombstone.
-func (s *leaseSet) release(l *lease) {
-	s.live.remove(l)
-	s.tombstones.add(&lease{Lease: Lease{Run: l.Run, Nonce: l.Nonce, Expiry: l.Expiry}})
+func (s *leaseSet) release(l *lease) { s.bury(l.Lease) }
+
+// put has the run of a lease hold that and nothing else.
+func (s *leaseSet) put(of Lease) {
+	if old, ok := s.live.byRun[of.Run]; ok {
+		s.live.remove(old)
+	}
+	s.grant(of)
+}
+
+// bury ends a lease, if it is live, and leaves its tombstone.
+func (s *leaseSet) bury(of Lease) {
+	if l, ok := s.live.byRun[of.Run]; ok && l.Nonce == of.Nonce {
+		s.live.remove(l)
+	}
+	if old, ok := s.tombstones.byRun[of.Run]; ok {
+		s.tombstones.remove(old)
+	}
+	s.tombstones.add(&lease{Lease: Lease{Run: of.Run, Nonce: of.Nonce, Expiry: of.Expiry}})
 	if len(s.tombstones.ends) > maxTombstones {
 		s.tombstones.remove(s.tombstones.ends[0])
+	}
+}
+
+// prolong lets all that is in the set end later.
+func (s *leaseSet) prolong(by Instant) {
+	for _, ends := range [...]leaseHeap{s.live.ends, s.tombstones.ends} {
+		for _, l := range ends { // their order stays
+			l.Expiry = min(l.Expiry+by, maxInstant)
+		}
 	}
 }
 
@@ -159,7 +187,10 @@ func (s *leaseSets) of(r *record) *leaseSet {
 }
 
 // full tells whether no further set can be numbered.
-func (s *leaseSets) full() bool { return len(s.free) == 0 && len(s.sets) == maxLeaseSets }
+func (s *leaseSets) full() bool { return s.room() == 0 }
+
+// room returns how many further sets can be numbered.
+func (s *leaseSets) room() int { return len(s.free) + maxLeaseSets - len(s.sets) }
 
 // give returns the record's lease set, which it makes if there is none.
 func (s *leaseSets) give(r *record) *leaseSet {

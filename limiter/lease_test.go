@@ -69,11 +69,13 @@ func (b *bed) granted(key, run string, ttl time.Duration) LeaseRef {
 	return ref
 }
 
+func (b *bed) release(ref LeaseRef, now Instant) bool { return released(b.table, ref, now) }
+
 func (b *bed) inUse(key string) uint32 {
 	b.t.Helper()
 	g, _ := b.acquire(&Acquisition{Key: b.hasher.Key(key), Tier: b.tier, TTL: MinTTL, Cost: new(Cost)})
 	if g.Granted {
-		b.table.Release(LeaseRef{Key: b.hasher.Key(key), Nonce: g.Nonce}, b.now)
+		b.release(LeaseRef{Key: b.hasher.Key(key), Nonce: g.Nonce}, b.now)
 		g.InUse--
 	}
 	return g.InUse
@@ -137,10 +139,10 @@ func TestReleaseTwiceFreesOneSlot(t *testing.T) {
 	b := newBed(t, TierSpec{Concurrent: 2})
 	first := b.granted("k", "a", MaxTTL)
 	b.granted("k", "b", MaxTTL)
-	if !b.table.Release(first, b.now) {
+	if !b.release(first, b.now) {
 		t.Fatal("not released")
 	}
-	if b.table.Release(first, b.now) {
+	if b.release(first, b.now) {
 		t.Fatal("released twice")
 	}
 	if n := b.inUse("k"); n != 1 {
@@ -156,10 +158,10 @@ func TestReleaseAfterExpiryFreesNoOtherHolder(t *testing.T) {
 		old := b.granted("k", "run", MinTTL)
 		b.now += Instant(MinTTL)
 		b.granted("k", next, MaxTTL)
-		if b.table.Release(old, b.now) {
+		if b.release(old, b.now) {
 			t.Errorf("then %s: the old lease was released", next)
 		}
-		if _, err := b.table.Renew(old, MaxTTL, b.now); !errors.Is(err, ErrGone) {
+		if _, err := b.table.Renew(old, MaxTTL, nil, b.now); !errors.Is(err, ErrGone) {
 			t.Errorf("then %s: the old lease was renewed: %v", next, err)
 		}
 		if n := b.inUse("k"); n != 1 {
@@ -174,7 +176,7 @@ func TestExpiryAndRenewalAtTheLastInstant(t *testing.T) {
 	b := newBed(t, TierSpec{Concurrent: 1})
 	ref := b.granted("k", "run", MinTTL)
 	b.now += Instant(MinTTL) - 1
-	if left, err := b.table.Renew(ref, MinTTL, b.now); err != nil || left != MinTTL {
+	if left, err := b.table.Renew(ref, MinTTL, nil, b.now); err != nil || left != MinTTL {
 		t.Fatalf("renewed just before expiry: %v, %v", left, err)
 	}
 	b.table.Sweep(b.now+Instant(MinTTL)-1, 1000)
@@ -183,7 +185,7 @@ func TestExpiryAndRenewalAtTheLastInstant(t *testing.T) {
 		t.Fatalf("%d in use before expiry, want 1", n)
 	}
 	b.now++
-	if _, err := b.table.Renew(ref, MinTTL, b.now); !errors.Is(err, ErrGone) {
+	if _, err := b.table.Renew(ref, MinTTL, nil, b.now); !errors.Is(err, ErrGone) {
 		t.Fatalf("renewed at expiry: %v", err)
 	}
 	if n := b.inUse("k"); n != 0 {
@@ -204,7 +206,7 @@ func TestAcquireExtendsNoOtherLease(t *testing.T) {
 		if i >= 9 && b.inUse("k") != 1 {
 			t.Fatalf("after %d s: %d in use: the leaked lease outlived its ttl", i+1, b.inUse("k"))
 		}
-		b.table.Release(ref, b.now)
+		b.release(ref, b.now)
 	}
 }
 
@@ -212,8 +214,8 @@ func TestAcquireExtendsNoOtherLease(t *testing.T) {
 func TestTombstoneBeatsLateRenewal(t *testing.T) {
 	b := newBed(t, TierSpec{Concurrent: 1})
 	ref := b.granted("k", "run", 30*time.Second)
-	b.table.Release(ref, b.now)
-	if _, err := b.table.Renew(ref, MaxTTL, b.now); !errors.Is(err, ErrGone) {
+	b.release(ref, b.now)
+	if _, err := b.table.Renew(ref, MaxTTL, nil, b.now); !errors.Is(err, ErrGone) {
 		t.Fatalf("a released lease was renewed: %v", err)
 	}
 	set := b.table.partitions[ref.Key.Partition].sets
@@ -237,7 +239,7 @@ func TestTombstonesAreBounded(t *testing.T) {
 	var ref LeaseRef
 	for i := range 3 * maxTombstones {
 		ref = b.granted("k", fmt.Sprint("run", i), MaxTTL)
-		b.table.Release(ref, b.now)
+		b.release(ref, b.now)
 		b.now++
 	}
 	set := b.table.partitions[ref.Key.Partition].sets.sets[0]
@@ -279,7 +281,7 @@ func TestAcquireReportsHonestly(t *testing.T) {
 func TestRenewNeverShortens(t *testing.T) {
 	b := newBed(t, TierSpec{Concurrent: 1})
 	ref := b.granted("k", "run", MaxTTL)
-	if left, err := b.table.Renew(ref, MinTTL, b.now); err != nil || left != MaxTTL {
+	if left, err := b.table.Renew(ref, MinTTL, nil, b.now); err != nil || left != MaxTTL {
 		t.Fatalf("%v, %v", left, err)
 	}
 }
@@ -346,21 +348,21 @@ func TestLeasesEqualANaiveList(t *testing.T) {
 				}
 			case op == 2 && len(live) > 0:
 				i := pick(live)
-				left, err := b.table.Renew(live[i].ref, ttl, b.now)
+				left, err := b.table.Renew(live[i].ref, ttl, nil, b.now)
 				live[i].expiry = max(live[i].expiry, b.now.Add(ttl))
 				if err != nil || left != live[i].expiry.Sub(b.now) {
 					rt.Fatalf("renew: %v, %v", left, err)
 				}
 			case op == 3 && len(live) > 0:
 				i := pick(live)
-				if !b.table.Release(live[i].ref, b.now) {
+				if !b.release(live[i].ref, b.now) {
 					rt.Fatalf("a live lease was not released")
 				}
 				past = append(past, live[i])
 				live = append(live[:i:i], live[i+1:]...)
 			case op == 4 && len(past) > 0:
 				e := past[pick(past)]
-				if _, err := b.table.Renew(e.ref, ttl, b.now); err == nil || b.table.Release(e.ref, b.now) {
+				if _, err := b.table.Renew(e.ref, ttl, nil, b.now); err == nil || b.release(e.ref, b.now) {
 					rt.Fatalf("a lease that had ended was renewed or released")
 				}
 			case op == 5:
@@ -413,12 +415,12 @@ func TestThousandRunners(t *testing.T) {
 				case 0: // it expires
 					continue
 				case 1:
-					if _, err := b.table.Renew(ref, MinTTL, now); err != nil && mayLive(now) {
+					if _, err := b.table.Renew(ref, MinTTL, nil, now); err != nil && mayLive(now) {
 						t.Errorf("a live lease was not renewed: %v", err)
 					}
 				}
 				held[key].Delete(run)
-				if !b.table.Release(ref, now) && mayLive(now) {
+				if !b.release(ref, now) && mayLive(now) {
 					t.Errorf("a live lease was not released")
 				}
 			}
@@ -437,7 +439,7 @@ func TestThousandRunners(t *testing.T) {
 		if n := b.inUse(fmt.Sprint("key", key)); n < atLeast {
 			t.Errorf("key %d: %d in use, but %d are held", key, n, atLeast)
 		}
-		held[key].Range(func(_, v any) bool { b.table.Release(v.(holding).ref, b.now); return true })
+		held[key].Range(func(_, v any) bool { b.release(v.(holding).ref, b.now); return true })
 		if n := b.inUse(fmt.Sprint("key", key)); n != 0 {
 			t.Errorf("key %d: %d in use after all were released", key, n)
 		}

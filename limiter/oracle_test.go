@@ -76,7 +76,7 @@ func (o *oracle) forget(tier *Tier, now Instant) {
 
 func (o *oracle) check(tier *Tier, cost int, now Instant) Decision {
 	o.forget(tier, now)
-	d := Decision{Exactness: Exact, Allowed: true}
+	d := Decision{Exactness: Exact, Allowed: true, Permit: forEver}
 	asked := max(cost, 1)
 	for _, w := range tier.Windows() {
 		if asked > int(w.Limit) {

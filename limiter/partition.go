@@ -1,18 +1,60 @@
 package limiter
 
-import "sync"
+import (
+	"sync"
+)
 
 // A partition is a fixed slice of the key space: the unit of locking.
 type partition struct {
 	mu sync.Mutex // guards all below
 
-	clock   Instant // the latest now seen: time never runs backwards in here
-	records records // with what is above in one cache line: all that a search needs
-	largest uint32  // of the limits of the tiers that were asked for
+	clock Instant // the latest now seen: time never runs backwards in here
+	state         // with what is above, its first part in one cache line: all that a search needs
+	// permit is until when the partition may be decided for.
+	permit   Instant
+	recorder *recorder // nil: what happens is not recorded
+
+	_ [8]byte // to 192 bytes
+}
+
+// state is what a partition knows. Swept or not, with the same content it decides the same.
+type state struct {
+	records records
+	largest uint32 // of the limits of the tiers that were asked for
 	chunks  chunkPool
 	sets    leaseSets
+	doubts  *doubts // nil: what it knows is exact
+}
 
-	_ [28]byte // to 192 bytes
+// newState returns an empty state with the table's memory.
+func (t *Table) newState() state {
+	return state{records: records{arena: &t.records}, chunks: chunkPool{arena: &t.chunks}}
+}
+
+// release gives the memory back.
+func (s *state) release() {
+	s.records.release(0)
+	for _, page := range s.chunks.pages {
+		s.chunks.arena.give(page)
+	}
+	*s = state{records: records{arena: s.records.arena}, chunks: chunkPool{arena: s.chunks.arena}}
+}
+
+// each calls f for every record, in order.
+func (s *state) each(f func(r *record)) {
+	for i := range s.records.slots() {
+		if r := s.records.at(i); r.occupied() {
+			f(r)
+		}
+	}
+}
+
+// claim returns the record of id, which it makes if there is none.
+func (s *state) claim(id Identity) *record {
+	if r := s.records.find(id); r != nil {
+		return r
+	}
+	return s.records.insert(id)
 }
 
 // advance moves the partition's clock to now and returns it. Of two callers that
@@ -23,11 +65,11 @@ func (p *partition) advance(now Instant) Instant {
 }
 
 // history returns the history of r, which may be nil.
-func (p *partition) history(r *record) history {
+func (s *state) history(r *record) history {
 	if r == nil {
-		return history{chunks: &p.chunks}
+		return history{chunks: &s.chunks}
 	}
-	return openHistory(r, &p.chunks)
+	return openHistory(r, &s.chunks)
 }
 
 // sweep looks at up to most slots from the given one on, forgets what has expired, and
@@ -37,9 +79,16 @@ func (p *partition) sweep(now Instant, from uint32, most int) (next uint32, seen
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
+	expired := now
+	if now >= p.permit {
+		expired -= Instant(copyGrace)
+	}
+	if p.doubts.lasting(MaxPer, now).exactness == 0 {
+		p.doubts = nil
+	}
 	i := from
 	for ; i < p.records.slots() && seen < most; seen++ {
-		if r := p.records.at(i); r.occupied() && p.idle(r, now) {
+		if r := p.records.at(i); r.occupied() && p.idle(r, expired) {
 			p.records.remove(i)
 			removed++
 			continue
@@ -53,11 +102,16 @@ func (p *partition) sweep(now Instant, from uint32, most int) (next uint32, seen
 	return i, seen, removed
 }
 
+// copyGrace is how much longer a partition that is not decided for keeps what expires: its
+// holder may have prolonged it, by a change that is still under way, or who holds it next
+// may prolong it.
+const copyGrace = MaxTTL
+
 // idle forgets what has expired of a record, and tells whether nothing is left.
-func (p *partition) idle(r *record, now Instant) bool {
-	h := p.history(r)
+func (s *state) idle(r *record, now Instant) bool {
+	h := s.history(r)
 	h.dropFront(h.firstLive(int64(r.horizon), now))
 	h.compact()
-	p.sets.expire(r, now)
+	s.sets.expire(r, now)
 	return r.entries() == 0 && r.leases() == 0
 }

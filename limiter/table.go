@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,16 @@ type Config struct {
 	Partitions int // 1 to MaxPartitions
 	MaxKeys    int // 1 to 100,000,000: keys with history or leases at a time
 	WhenFull   WhenFull
+
+	// Shared says that other nodes hold the same partitions: none is decided for before
+	// Permit. Otherwise all are permitted for ever.
+	Shared bool
+	// MaxBehind bounds for how long a recorded change may wait to be taken: while the
+	// oldest of a partition is older, that is not decided for. 0: no bound.
+	MaxBehind time.Duration
+	// Wake is called when a partition has something to take and none had since the last
+	// Dirty. It must not block, nor call the table. nil: nobody is told.
+	Wake func()
 }
 
 // MaxPartitions is the largest number of partitions.
@@ -39,6 +48,8 @@ type Table struct {
 	chunks     arena[chunk]
 	maxKeys    int64
 	whenFull   WhenFull
+	maxBehind  time.Duration
+	marks      marks
 	keys       atomic.Int64
 
 	sweeping  sync.Mutex // guards sweepPart, sweepFrom
@@ -56,12 +67,20 @@ func NewTable(c Config) (*Table, error) {
 		return nil, fmt.Errorf("max keys is %d, must be from 1 to %d", c.MaxKeys, maxMaxKeys)
 	case c.WhenFull > Open:
 		return nil, fmt.Errorf("when full is %d, must be Closed or Open", c.WhenFull)
+	case c.MaxBehind < 0:
+		return nil, fmt.Errorf("max behind is %v, must not be negative", c.MaxBehind)
 	}
-	t := &Table{partitions: make([]partition, c.Partitions), maxKeys: int64(c.MaxKeys), whenFull: c.WhenFull}
+	t := &Table{
+		partitions: make([]partition, c.Partitions), maxKeys: int64(c.MaxKeys), whenFull: c.WhenFull,
+		maxBehind: c.MaxBehind,
+	}
+	t.marks.words, t.marks.wake = make([]atomic.Uint64, (c.Partitions+63)/64), c.Wake
 	t.records.page, t.chunks.page = pageRecords, pageChunks
 	for i := range t.partitions {
-		t.partitions[i].records.arena = &t.records
-		t.partitions[i].chunks.arena = &t.chunks
+		t.partitions[i].state = t.newState()
+		if !c.Shared {
+			t.partitions[i].permit = forEver
+		}
 	}
 	return t, nil
 }
@@ -71,34 +90,56 @@ func NewTable(c Config) (*Table, error) {
 func (t *Table) Keys() int { return int(t.keys.Load()) }
 
 // Check decides a request of the given cost (0 to MaxCost) and counts it if it is
-// allowed.
+// allowed. The decision is Undecided if the partition is not permitted at now.
 func (t *Table) Check(k Key, tier *Tier, cost Cost, now Instant) (d Decision) {
 	p := &t.partitions[k.Partition]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
-	p.largest = max(p.largest, tier.maxLimit)
+	d.Permit = p.permit
+	if !t.mayDecide(p, now) {
+		return d
+	}
+	p.meet(tier, now)
 	r := p.records.find(k.ID)
-	if r == nil || !r.quick(tier, cost, now, &d) {
+	if r == nil || p.doubts != nil && p.doubts.lasting(tier.Longest(), now).exactness != 0 || !r.quick(tier, cost, now, &d) {
 		rs := readings{tier: tier, h: p.history(r), now: now}
 		t.checkLocked(p, k.ID, &rs, cost, &d)
+	} else if p.recorder != nil {
+		p.recorder.hit(k.ID, tier, cost, now)
 	}
 	return d
 }
 
-// Explain is Check, and also returns what each window of the tier says afterwards.
+// Explain is Check, and also returns what each window of the tier says afterwards: nil if
+// nothing was decided.
 func (t *Table) Explain(k Key, tier *Tier, cost Cost, now Instant) (d Decision, states []WindowState) {
 	p := &t.partitions[k.Partition]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
-	p.largest = max(p.largest, tier.maxLimit)
+	d.Permit = p.permit
+	if !t.mayDecide(p, now) {
+		return d, nil
+	}
+	p.meet(tier, now)
 	rs := readings{tier: tier, h: p.history(p.records.find(k.ID)), now: now}
 	t.checkLocked(p, k.ID, &rs, cost, &d)
 	return d, rs.states(cost, d.Allowed)
 }
 
+// meet notes the limits of a tier that is asked for.
+func (p *partition) meet(tier *Tier, now Instant) {
+	if tier.maxLimit > p.largest {
+		p.largest = tier.maxLimit
+		if p.recorder != nil {
+			p.recorder.largest(p.largest, now)
+		}
+	}
+}
+
 func (t *Table) checkLocked(p *partition, id Identity, rs *readings, cost Cost, d *Decision) {
+	rs.doubt(p.doubts)
 	rs.read()
 	rs.decide(cost, d)
 	if d.Allowed && cost > 0 {
@@ -106,11 +147,28 @@ func (t *Table) checkLocked(p *partition, id Identity, rs *readings, cost Cost, 
 			t.full(rs, d)
 			return
 		}
-		rs.count(cost, p.largest)
+		p.count(id, rs, cost)
+	} else {
+		p.kept(id, rs)
 	}
 	rs.report(d)
 	if d.RetryAfter > 0 {
 		d.Reset = d.RetryAfter
+	}
+}
+
+// count counts units that are admitted.
+func (p *partition) count(id Identity, rs *readings, cost Cost) {
+	rs.count(cost, p.largest)
+	if p.recorder != nil {
+		p.recorder.hit(id, rs.tier, cost, rs.now)
+	}
+}
+
+// kept records that a history which nothing was added to is kept for longer from now on.
+func (p *partition) kept(id Identity, rs *readings) {
+	if rs.prolonged && p.recorder != nil {
+		p.recorder.kept(id, rs.h.horizon, rs.now)
 	}
 }
 
@@ -127,7 +185,7 @@ func (t *Table) admit(p *partition, rs *readings, id Identity) bool {
 
 // full is the decision for a new key in a full table.
 func (t *Table) full(rs *readings, d *Decision) {
-	*d = Decision{Exactness: Degraded}
+	*d = Decision{Exactness: Degraded, Permit: d.Permit}
 	rs.report(d)
 	if t.whenFull == Open {
 		d.Allowed = true
@@ -161,143 +219,3 @@ func (t *Table) Sweep(now Instant, most int) (removed int) {
 
 // sweepStep bounds how many records are looked at under one lock.
 const sweepStep = 256
-
-// ErrConflict is returned for a run that is held with another tier or task.
-var ErrConflict = errors.New("the run is held with another tier or task_id")
-
-// ErrGone is returned for a lease that was released or has expired.
-var ErrGone = errors.New("the lease was released or has expired")
-
-// An Acquisition asks for a slot for one run.
-type Acquisition struct {
-	Key       Key
-	Tier      *Tier
-	Run       RunHash
-	RunID     string
-	TaskID    string
-	RequestID string
-	TTL       time.Duration // MinTTL to MaxTTL
-	Nonce     uint64        // random; becomes the new lease's
-	// Cost is what to take of the tier's windows in the same step; nil: they are not
-	// asked; 0: they must have room, nothing is taken.
-	Cost *Cost
-}
-
-// A Grant is the answer to an Acquisition.
-type Grant struct {
-	Granted   bool
-	Reason    Reason
-	Exactness Exactness
-	InUse     uint32 // live leases of the key, with this one if it was granted
-	Limit     uint32 // of the tier
-	Nonce     uint64 // of the lease
-	ExpiresIn time.Duration
-	// FreesIn is how long until a slot frees itself, if all are taken: the most that
-	// there is to wait, as a run may end at any time. 0 if none will.
-	FreesIn time.Duration
-	// Decision is what the windows say, if they were asked. After a denial for lack of
-	// a slot it is a denial too: nothing was counted.
-	Decision Decision
-}
-
-// Acquire takes a slot for a run, and units of its windows if that is asked: both or
-// neither. A run that has a live lease gets the same again, and takes nothing more;
-// if that has another tier or task_id, Acquire returns ErrConflict.
-func (t *Table) Acquire(a *Acquisition, now Instant) (Grant, error) {
-	p := &t.partitions[a.Key.Partition]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now = p.advance(now)
-	p.largest = max(p.largest, a.Tier.maxLimit)
-	rs := readings{tier: a.Tier, now: now, h: p.history(p.records.find(a.Key.ID))}
-	set := p.sets.of(rs.h.record)
-	g := Grant{Exactness: Exact, Limit: a.Tier.Concurrent()}
-	if set != nil {
-		set.expire(now)
-		g.InUse = set.inUse()
-		if l, ok := set.live.byRun[a.Run]; ok {
-			if l.Tier != a.Tier.Name() || l.TaskID != a.TaskID {
-				return Grant{}, ErrConflict
-			}
-			g.Granted, g.Nonce, g.ExpiresIn = true, l.Nonce, l.Expiry.Sub(now)
-			g.Decision = rs.asked(a.Cost, false)
-			if a.Cost != nil {
-				g.Decision.Allowed, g.Decision.Reason, g.Decision.RetryAfter = true, ReasonNone, 0
-				rs.report(&g.Decision)
-			}
-			return g, nil
-		}
-	}
-	if g.InUse >= g.Limit {
-		g.Reason = ReasonConcurrencyLimited
-		if set != nil {
-			g.FreesIn = set.freesIn(now)
-		}
-	}
-	g.Decision = rs.asked(a.Cost, g.Reason != ReasonNone)
-	switch {
-	case g.Limit == 0 && a.Cost != nil: // no wait helps, whatever the windows say
-		g.Decision.Allowed, g.Decision.Reason, g.Decision.RetryAfter = false, ReasonConcurrencyLimited, 0
-		rs.report(&g.Decision)
-	case g.Decision.Reason != ReasonNone:
-		g.Reason = g.Decision.Reason
-	}
-	if g.Reason != ReasonNone {
-		return g, nil
-	}
-	if p.sets.full() || rs.h.record == nil && !t.admit(p, &rs, a.Key.ID) {
-		return Grant{Reason: ReasonTableFull, Exactness: Degraded, Limit: g.Limit, Decision: Decision{
-			Reason: ReasonTableFull, Exactness: Degraded, Limit: a.Tier.Limit(),
-		}}, nil
-	}
-	if a.Cost != nil && *a.Cost > 0 {
-		rs.count(*a.Cost, p.largest)
-		rs.report(&g.Decision)
-	}
-	set = p.sets.give(rs.h.record)
-	set.grant(Lease{
-		Run: a.Run, RunID: a.RunID, TaskID: a.TaskID, RequestID: a.RequestID, Tier: a.Tier.Name(),
-		Nonce: a.Nonce, Acquired: now, Expiry: now.Add(a.TTL),
-	})
-	g.Granted, g.Nonce, g.ExpiresIn, g.InUse = true, a.Nonce, a.TTL, set.inUse()
-	return g, nil
-}
-
-// Renew lets a live lease end no earlier than ttl (MinTTL to MaxTTL) from now, and
-// returns how long it has. The error is ErrGone.
-func (t *Table) Renew(ref LeaseRef, ttl time.Duration, now Instant) (time.Duration, error) {
-	p := &t.partitions[ref.Key.Partition]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now = p.advance(now)
-	set, l := p.lease(ref, now)
-	if l == nil {
-		return 0, ErrGone
-	}
-	set.live.extend(l, now.Add(ttl))
-	return l.Expiry.Sub(now), nil
-}
-
-// Release ends a lease and frees exactly its own slot. It returns false if the lease
-// had ended before.
-func (t *Table) Release(ref LeaseRef, now Instant) bool {
-	p := &t.partitions[ref.Key.Partition]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	set, l := p.lease(ref, p.advance(now))
-	if l == nil {
-		return false
-	}
-	set.release(l)
-	return true
-}
-
-// lease returns the live lease that ref names and the set that it is in.
-func (p *partition) lease(ref LeaseRef, now Instant) (*leaseSet, *lease) {
-	set := p.sets.of(p.records.find(ref.Key.ID))
-	if set == nil {
-		return nil, nil
-	}
-	set.expire(now)
-	return set, set.find(ref)
-}

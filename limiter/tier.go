@@ -70,6 +70,7 @@ type Tier struct {
 	horizon  int64  // ms: the longest period of the windows
 	minLimit uint32 // the least limit of the windows: no cost above it can pass
 	maxLimit uint32 // the largest
+	half     *Tier  // the same with half of each limit, rounded up
 }
 
 // window is a Window in the units that decisions are made in.
@@ -107,8 +108,24 @@ func NewTier(spec TierSpec) (*Tier, error) {
 		t.minLimit = min(t.minLimit, w.Limit)
 		t.maxLimit = max(t.maxLimit, w.Limit)
 	}
+	t.half = t.halved()
 	return t, nil
 }
+
+// halved returns the tier with half of each limit. Its resolution stays.
+func (t *Tier) halved() *Tier {
+	h := *t
+	h.minLimit, h.maxLimit = h.minLimit-h.minLimit/2, h.maxLimit-h.maxLimit/2
+	h.spec.Windows = append([]Window(nil), h.spec.Windows...)
+	for i := range t.n {
+		h.windows[i].limit -= h.windows[i].limit / 2
+		h.spec.Windows[i].Limit = h.windows[i].limit
+	}
+	return &h
+}
+
+// Longest returns the longest period of the tier's windows.
+func (t *Tier) Longest() time.Duration { return time.Duration(t.horizon) * time.Millisecond }
 
 // Name returns the tier's name.
 func (t *Tier) Name() string { return t.spec.Name }

@@ -5,7 +5,7 @@ import "time"
 // An Instant is a reading of the deciding node's monotonic clock, in
 // nanoseconds since an origin that the node chose. It is never negative.
 //
-// Instants of two nodes cannot be compared: state that travels carries ages.
+// Instants of two nodes cannot be compared: whoever reads another's state says what to add.
 type Instant int64
 
 // Add returns the instant d later.

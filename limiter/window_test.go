@@ -28,6 +28,29 @@ func TestDecisionsEqualTheNaiveList(t *testing.T) {
 	t.Logf("%d steps", total)
 }
 
+// Three and more tiers that share a key in any order, each as likely as the others, leave a
+// history that each finds as the naive list has it.
+func TestManyTiersOfOneKeyEqualTheNaiveList(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		all := steps(randomBytes(seed, rapid.IntRange(50, 300).Draw(rt, "steps")*stepBytes))
+		r := rand.New(rand.NewPCG(seed, 2))
+		mix := make([]*Tier, 3+r.IntN(4))
+		for i := range mix {
+			mix[i] = stepTiers[r.IntN(len(stepTiers))]
+		}
+		for i := range all {
+			s := &all[i]
+			s.tier = mix[r.IntN(len(mix))]
+			if r.IntN(4) > 0 {
+				s.cost = r.IntN(4)
+			}
+			s.gap = min(s.gap, time.Duration(s.tier.horizon)*time.Millisecond/time.Duration(1+r.IntN(60)))
+		}
+		compare(rt, all)
+	})
+}
+
 func FuzzDecisionsEqualTheNaiveList(f *testing.F) {
 	for seed := range uint64(4) {
 		f.Add(randomBytes(seed, 60*stepBytes))
@@ -111,7 +134,7 @@ func denied(table *Table, key Key, tier *Tier, now *Instant, gap time.Duration, 
 	return n
 }
 
-func mustTier(t *testing.T, windows ...Window) *Tier {
+func mustTier(t failer, windows ...Window) *Tier {
 	t.Helper()
 	tier, err := NewTier(TierSpec{Name: "t", Windows: windows})
 	if err != nil {

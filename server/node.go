@@ -14,8 +14,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/overten/sluice/cluster"
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
+	"github.com/overten/sluice/server/admin"
 	"github.com/overten/sluice/server/rpc"
 )
 
@@ -31,23 +33,30 @@ type Config struct {
 	MaxKeys  int              // keys with history or leases at a time
 	WhenFull limiter.WhenFull // how new keys are treated when there are so many
 	Log      *slog.Logger     // nil: slog.Default
+
+	Cluster *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
+	Admin   string          // address for operators, host:port; "" or without Cluster: none
 }
 
 // A Node is one running limiter.
 type Node struct {
-	log   *slog.Logger
-	table *limiter.Table
-	clock rpc.Clock
-	rpc   *rpc.Server
-	lis   net.Listener
+	log     *slog.Logger
+	table   *limiter.Table
+	clock   rpc.Clock
+	rpc     *rpc.Server
+	lis     net.Listener
+	cluster *cluster.Node // nil: alone
+	admin   *admin.Server // nil: none
+	adminAt net.Listener
 
 	stop    context.CancelFunc // ends the background work
 	workers sync.WaitGroup
 	failed  chan error // why serving ended by itself
 }
 
-// Start starts a node: when it returns, the node answers.
-func Start(c Config) (*Node, error) {
+// Start starts a node. When it returns a node that is alone answers; one of a cluster joins
+// in the background, and lets calls wait until then.
+func Start(c Config) (_ *Node, err error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -62,47 +71,172 @@ func Start(c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := limiter.NewTable(limiter.Config{Partitions: Partitions, MaxKeys: c.MaxKeys, WhenFull: c.WhenFull})
+	n := &Node{log: c.Log, clock: rpc.NewClock(), failed: make(chan error, 2)}
+	defer func() {
+		if err != nil {
+			n.abandon()
+		}
+	}()
+	if n.lis, err = net.Listen("tcp", c.GRPC); err != nil {
+		return nil, fmt.Errorf("gRPC for gateways: %w", err)
+	}
+	if c.Cluster != nil {
+		err = n.join(&c, secrets)
+	} else {
+		n.table, err = limiter.NewTable(limiter.Config{Partitions: Partitions, MaxKeys: c.MaxKeys, WhenFull: c.WhenFull})
+	}
 	if err != nil {
 		return nil, err
 	}
-	lis, err := net.Listen("tcp", c.GRPC)
-	if err != nil {
-		return nil, fmt.Errorf("gRPC for gateways: %w", err)
+	n.serve(&c, secrets)
+	if n.cluster == nil {
+		n.tellReady(&c)
+	} else {
+		c.Log.Info("joining", "name", c.Cluster.Name, "peer", n.cluster.PeerAddr(), "gossip", n.cluster.GossipAddr(), "admin", n.AdminAddr())
 	}
-	n := &Node{log: c.Log, table: table, clock: rpc.NewClock(), lis: lis, failed: make(chan error, 1)}
-	n.rpc = rpc.NewServer(rpc.Config{
-		Table: table, Hasher: limiter.NewHasher(secrets, Partitions), Sealer: limiter.NewSealer(secrets, Partitions),
+	return n, nil
+}
+
+// join starts the node's part in its cluster.
+func (n *Node) join(c *Config, secrets limiter.Secrets) (err error) {
+	if c.Admin != "" {
+		if n.adminAt, err = net.Listen("tcp", c.Admin); err != nil {
+			return fmt.Errorf("operators: %w", err)
+		}
+	}
+	of := *c.Cluster
+	of.Partitions, of.MaxKeys, of.WhenFull, of.Log = Partitions, c.MaxKeys, c.WhenFull, c.Log
+	of.GRPC = advertised(n.lis.Addr(), of.Advertise)
+	if n.adminAt != nil {
+		of.Admin = advertised(n.adminAt.Addr(), of.Advertise)
+	}
+	of.Secrets, of.Policy = secrets.Fingerprint(), c.Policy.Fingerprint()
+	for _, tier := range c.Policy.Tiers() {
+		of.Horizon = max(of.Horizon, tier.Longest())
+	}
+	of.Tier = func(name string) *limiter.Tier {
+		tier, _ := c.Policy.Tier(name)
+		return tier
+	}
+	of.Clock = func() limiter.Instant {
+		now, _ := n.clock()
+		return now
+	}
+	n.cluster, err = cluster.Start(of)
+	if err != nil {
+		return err
+	}
+	n.table = n.cluster.Table()
+	return nil
+}
+
+// serve starts the faces and the background work.
+func (n *Node) serve(c *Config, secrets limiter.Secrets) {
+	hasher := limiter.NewHasher(secrets, Partitions)
+	of := rpc.Config{
+		Table: n.table, Hasher: hasher, Sealer: limiter.NewSealer(secrets, Partitions),
 		Policy: c.Policy, Clock: n.clock, Log: c.Log,
-	})
+	}
+	if n.cluster != nil {
+		of.Cluster, of.Topology = n.cluster, topology{n.cluster}
+	}
+	n.rpc = rpc.NewServer(of)
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.workers.Go(func() { n.sweep(ctx) })
-	n.workers.Go(func() {
-		if err := n.rpc.Serve(lis); err != nil {
-			n.failed <- err
-		}
-	})
-	if !isLoopback(lis.Addr()) {
-		c.Log.Warn("the port for gateways is open to other machines, and neither encrypted nor authenticated", "address", n.Addr())
+	n.workers.Go(func() { n.fail(n.rpc.Serve(n.lis)) })
+	n.warn("gateways", n.lis)
+	if n.cluster != nil {
+		n.workers.Go(func() { n.awaitReady(ctx, c) })
 	}
-	c.Log.Info("ready", "grpc", n.Addr(), "policy", c.Policy.Fingerprint(), "tiers", len(c.Policy.Tiers()), "known_keys", c.Policy.Keys(), "max_keys", c.MaxKeys)
-	return n, nil
+	if n.adminAt != nil {
+		n.admin = admin.NewServer(admin.Config{
+			Node: c.Cluster.Name, Partitions: Partitions, Cluster: n.cluster, Hasher: hasher, Policy: c.Policy, Log: c.Log,
+		})
+		n.workers.Go(func() { n.fail(n.admin.Serve(n.adminAt)) })
+		n.warn("operators", n.adminAt)
+	}
+}
+
+func (n *Node) fail(err error) {
+	if err != nil {
+		n.failed <- err
+	}
+}
+
+func (n *Node) warn(whose string, lis net.Listener) {
+	if !isLoopback(lis.Addr()) {
+		n.log.Warn("the port for "+whose+" is open to other machines, and neither encrypted nor authenticated", "address", lis.Addr().String())
+	}
+}
+
+// awaitReady lets the node's health say that it serves, once it knows for each partition who
+// decides.
+func (n *Node) awaitReady(ctx context.Context, c *Config) {
+	if n.cluster.AwaitSettled(ctx) == nil {
+		n.rpc.SetServing(true)
+		n.tellReady(c)
+	}
+}
+
+func (n *Node) tellReady(c *Config) {
+	n.log.Info("ready", "grpc", n.Addr(), "policy", c.Policy.Fingerprint(), "tiers", len(c.Policy.Tiers()), "known_keys", c.Policy.Keys(), "max_keys", c.MaxKeys)
+}
+
+// advertised is the address of a listener that others are told.
+func advertised(at net.Addr, host string) string {
+	if _, port, err := net.SplitHostPort(at.String()); err == nil && host != "" {
+		return net.JoinHostPort(host, port)
+	}
+	return at.String()
+}
+
+// abandon gives up a start that failed.
+func (n *Node) abandon() {
+	for _, lis := range []net.Listener{n.lis, n.adminAt} {
+		if lis != nil {
+			_ = lis.Close()
+		}
+	}
 }
 
 // Addr returns the address for gateways.
 func (n *Node) Addr() string { return n.lis.Addr().String() }
 
+// AdminAddr returns the address for operators, "" if there is none.
+func (n *Node) AdminAddr() string {
+	if n.adminAt == nil {
+		return ""
+	}
+	return n.adminAt.Addr().String()
+}
+
+// Cluster returns the node's part in its cluster, nil if it is alone.
+func (n *Node) Cluster() *cluster.Node { return n.cluster }
+
 // Failed delivers the error that ended the serving of calls, if one does.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Shutdown stops the node: it says that it is not serving, answers the calls under way,
-// and closes its ports. When ctx ends first, calls that are left are cut off and its error
-// is returned.
+// Shutdown stops the node: it hands over what it holds, answering calls all the while, then
+// says that it is not serving, answers the calls under way, leaves the cluster and closes
+// its ports. When ctx ends first, what is left is cut off and its error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.log.Info("shutting down")
+	if n.cluster != nil {
+		if left := n.cluster.Drain(ctx); left > 0 {
+			n.log.Warn("leaving though not all was handed over", "partitions", left)
+		}
+	}
 	err := n.rpc.Shutdown(ctx)
 	n.stop()
+	if n.cluster != nil {
+		if n.admin != nil {
+			_ = n.admin.Shutdown(ctx)
+		}
+		if e := n.cluster.Close(ctx); err == nil {
+			err = e
+		}
+	}
 	n.workers.Wait()
 	n.log.Info("stopped")
 	return err

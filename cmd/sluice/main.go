@@ -59,12 +59,13 @@ Every flag can also be given in the environment: --max-keys as SLUICE_MAX_KEYS.`
 		Example: `  sluice serve                                    # a node on loopback
   sluice check --key sk_live_abc --tier pro       # may a request pass?
   sluice acquire --key sk_live_abc -- ./job       # run a job within the key's limit of runs
+  sluice status                                   # how is the cluster?
   sluice demo                                     # node, gateway and a small API to try`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
 	}
-	root.AddCommand(newServe(), newGateway(), newDemo(), newCheck(), newAcquire(), newPolicy(), newVersion())
+	root.AddCommand(newServe(), newGateway(), newDemo(), newCheck(), newAcquire(), newStatus(), newInspect(), newPolicy(), newVersion())
 	return root
 }
 

@@ -2,13 +2,19 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/overten/sluice/cluster"
+	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	"github.com/overten/sluice/server"
@@ -40,45 +46,56 @@ func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--log-format: %q is none of text, json", f.format)
 }
 
-// shutdownTimeout bounds how long calls under way may take to end.
-const shutdownTimeout = 10 * time.Second
+// shutdownTimeout bounds how long handing over, and calls under way, may take.
+const shutdownTimeout = 40 * time.Second
+
+// serveFlags are what serve is told.
+type serveFlags struct {
+	grpc, policyFile, keyFile, whenFull string
+	maxKeys                             int
+	logs                                logFlags
+
+	name, peer, gossip, admin, advertise string
+	join                                 []string
+	whenLost, gossipKeyFile, label       string
+	minMembers                           int
+	bootstrapAfter                       time.Duration
+}
 
 func newServe() *cobra.Command {
-	var (
-		grpcAddr, policyFile, keyFile, whenFull string
-		maxKeys                                 int
-		logs                                    logFlags
-	)
+	var f serveFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
-		Long: `Serve runs a node until it gets SIGTERM or SIGINT. It then says that it is not
-serving, answers the calls under way, and ends within 10 seconds.
+		Long: `Serve runs a node until it gets SIGTERM or SIGINT. It then hands what it holds to the
+other nodes, answers the calls under way, and ends: within a second or so, 40 at most.
+
+Nodes that are given each other's gossip addresses with --join form a cluster: they share
+the keys among them, and any of them answers for every key. Without --join a node starts
+alone; others may join it.
 
 Without --policy it has the tiers free (10 requests a minute, 2 runs), pro (60, 10) and
-enterprise (600, 50). Without --key-file it makes a secret of its own: lease ids are then
-void after a restart.`,
+enterprise (600, 50). Without --key-file a node that joins none makes a secret of its own:
+lease ids are then void after a restart; one with --join uses a secret that everybody
+knows, for development.`,
 		Example: `  sluice serve
   sluice serve --policy policy.yaml --key-file /etc/sluice/key --max-keys 2000000
-  SLUICE_GRPC=0.0.0.0:7070 sluice serve --log-format json`,
+  SLUICE_GRPC=0.0.0.0:7070 sluice serve --log-format json
+
+  # a cluster of three on one machine
+  sluice serve --name a --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946
+  sluice serve --name b --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946 \
+    --grpc 127.0.0.2:7070 --peer 127.0.0.2:7071 --gossip 127.0.0.2:7946 --admin 127.0.0.2:7090
+  sluice serve --name c --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946 \
+    --grpc 127.0.0.3:7070 --peer 127.0.0.3:7071 --gossip 127.0.0.3:7946 --admin 127.0.0.3:7090`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := logs.logger(cmd.ErrOrStderr())
+			log, err := f.logs.logger(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			config := server.Config{GRPC: grpcAddr, MaxKeys: maxKeys, Log: log}
-			if policyFile != "" {
-				if config.Policy, err = policy.Load(policyFile); err != nil {
-					return err
-				}
-			}
-			if keyFile != "" {
-				if config.Secret, err = server.ReadSecret(keyFile); err != nil {
-					return fmt.Errorf("--key-file: %w", err)
-				}
-			}
-			if config.WhenFull, err = parseWhenFull(whenFull); err != nil {
+			config, err := f.config(log)
+			if err != nil {
 				return err
 			}
 			node, err := server.Start(config)
@@ -88,14 +105,108 @@ void after a restart.`,
 			return untilDone(cmd.Context(), node)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&grpcAddr, "grpc", "127.0.0.1:7070", "`address` for gateways")
-	f.StringVar(&policyFile, "policy", "", "policy `file`: tiers, and which key has which")
-	f.StringVar(&keyFile, "key-file", "", "`file` with the cluster's secret, at least 16 bytes")
-	f.IntVar(&maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, about 80 bytes each")
-	f.StringVar(&whenFull, "when-full", "closed", "what becomes of new keys beyond --max-keys: open (allowed uncounted) or closed (denied)")
-	logs.add(cmd)
+	f.add(cmd.Flags())
+	f.logs.add(cmd)
 	return cmd
+}
+
+func (f *serveFlags) add(to *pflag.FlagSet) {
+	to.StringVar(&f.grpc, "grpc", "127.0.0.1:7070", "`address` for gateways")
+	to.StringVar(&f.policyFile, "policy", "", "policy `file`: tiers, and which key has which")
+	to.StringVar(&f.keyFile, "key-file", "", "`file` with the cluster's secret, at least 16 bytes")
+	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 80 bytes each")
+	to.StringVar(&f.whenFull, "when-full", "closed", "what becomes of new keys beyond --max-keys: open (allowed uncounted) or closed (denied)")
+
+	to.StringVar(&f.name, "name", "", "unique `name` in the cluster, the same after a restart (default the host's name)")
+	to.StringVar(&f.peer, "peer", "127.0.0.1:7071", "`address` for other nodes")
+	to.StringVar(&f.gossip, "gossip", "127.0.0.1:7946", "`address` for gossip, TCP and UDP")
+	to.StringVar(&f.admin, "admin", "127.0.0.1:7090", "`address` for operators")
+	to.StringVar(&f.advertise, "advertise", "", "`IP` or host name by which others reach this node (default that of --gossip)")
+	to.StringSliceVar(&f.join, "join", nil, "gossip `addresses` of other nodes, DNS names too, separated by commas; its own may be among them")
+	to.DurationVar(&f.bootstrapAfter, "bootstrap-after", cluster.DefaultBootstrapAfter, "with --join: start alone if no other node was reached for so long")
+	to.IntVar(&f.minMembers, "min-members", 1, "refuse to decide while fewer members than this are in sight")
+	to.StringVar(&f.whenLost, "when-lost", "open", "how keys are treated whose counts were lost with their node and its copy, for as long as what was lost would have counted: open (from nothing), half (half the limits) or closed (not at all)")
+	to.StringVar(&f.gossipKeyFile, "gossip-key-file", "", "`file` with keys that encrypt gossip, one a line in base64, of 16, 24 or 32 bytes: the first encrypts, all decrypt")
+	to.StringVar(&f.label, "label", "", "`label` of the cluster: nodes of another do not mix with it")
+}
+
+// config is what the flags come to.
+func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
+	c = server.Config{GRPC: f.grpc, Admin: f.admin, MaxKeys: f.maxKeys, Log: log}
+	if f.policyFile != "" {
+		if c.Policy, err = policy.Load(f.policyFile); err != nil {
+			return c, err
+		}
+	}
+	switch {
+	case f.keyFile != "":
+		if c.Secret, err = server.ReadSecret(f.keyFile); err != nil {
+			return c, fmt.Errorf("--key-file: %w", err)
+		}
+	case len(f.join) > 0:
+		log.Warn("without --key-file this cluster uses a secret that everybody knows: for development only")
+		c.Secret = []byte("sluice development secret")
+	}
+	if c.WhenFull, err = parseWhenFull(f.whenFull); err != nil {
+		return c, err
+	}
+	c.Cluster, err = f.cluster()
+	return c, err
+}
+
+// cluster is what the flags say of the cluster.
+func (f *serveFlags) cluster() (*cluster.Config, error) {
+	c := &cluster.Config{
+		Name: f.name, Peer: f.peer, Gossip: f.gossip, Advertise: f.advertise, Join: f.join, BootstrapAfter: f.bootstrapAfter,
+		MinMembers: f.minMembers, Label: f.label, Version: version,
+	}
+	if c.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("--name: the host's name is not known: %w", err)
+		}
+		c.Name = host
+	}
+	switch f.whenLost {
+	case "open":
+		c.Lost = ownership.LostOpen
+	case "half":
+		c.Lost = ownership.LostHalf
+	case "closed":
+		c.Lost = ownership.LostClosed
+	default:
+		return nil, fmt.Errorf("--when-lost: %q is none of open, half, closed", f.whenLost)
+	}
+	if f.gossipKeyFile != "" {
+		var err error
+		if c.GossipKeys, err = readGossipKeys(f.gossipKeyFile); err != nil {
+			return nil, fmt.Errorf("--gossip-key-file: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// readGossipKeys reads keys in base64, one a line. Empty lines are passed over.
+func readGossipKeys(path string) (keys [][]byte, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for i, line := range strings.Split(string(b), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d is not base64", path, i+1)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%s holds no key; make one with: openssl rand -base64 32", path)
+	}
+	return keys, nil
 }
 
 func parseWhenFull(s string) (limiter.WhenFull, error) {

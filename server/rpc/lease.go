@@ -1,12 +1,14 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
 
+	"github.com/overten/sluice/cluster/peer"
 	"github.com/overten/sluice/limiter"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
@@ -33,6 +35,16 @@ func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.Acqu
 	a.Run = s.hasher.Run(req.RunId)
 	a.RequestID = c.requestID()
 	a.Nonce = rand.Uint64()
+	if s.cluster != nil {
+		asked := acquireCall(&a)
+		asked.Deadline = deadline(c.ctx, now)
+		answer, err := s.ask(c.ctx, asked)
+		if err != nil {
+			return nil, err
+		}
+		_, wall = s.clock()
+		return s.grant(&a, answer.Grant, wall), nil
+	}
 	g, err := s.table.Acquire(&a, now)
 	switch {
 	case errors.Is(err, limiter.ErrConflict):
@@ -126,43 +138,55 @@ func retryAfter(tier *limiter.Tier, g limiter.Grant) time.Duration {
 }
 
 // renew extends leases, each on its own.
-func (s *service) renew(_ *call, req *sluicev1.RenewRequest) (*sluicev1.RenewResponse, error) {
+func (s *service) renew(c *call, req *sluicev1.RenewRequest) (*sluicev1.RenewResponse, error) {
+	if s.cluster != nil {
+		return s.renewAll(c, req), nil
+	}
 	now, _ := s.clock()
 	resp := &sluicev1.RenewResponse{Results: make([]*sluicev1.LeaseRenewalResult, len(req.Leases))}
 	for i, l := range req.Leases {
-		left, err := s.renewOne(l, field{list: "leases", index: i}, now)
+		ref, ttl, err := s.renewal(l, field{list: "leases", index: i})
 		if err != nil {
-			resp.Results[i] = &sluicev1.LeaseRenewalResult{Result: &sluicev1.LeaseRenewalResult_Error{Error: toProto(err)}}
+			resp.Results[i] = renewalError(err)
 			continue
 		}
-		resp.Results[i] = &sluicev1.LeaseRenewalResult{Result: &sluicev1.LeaseRenewalResult_ExpiresInMs{ExpiresInMs: inMillis(left)}}
+		left, err := s.table.Renew(ref, ttl, nil, now)
+		if err != nil {
+			resp.Results[i] = renewalError(leaseGone())
+			continue
+		}
+		resp.Results[i] = renewed(left)
 	}
 	return resp, nil
 }
 
-func (s *service) renewOne(l *sluicev1.LeaseRenewal, at field, now limiter.Instant) (time.Duration, error) {
+func renewed(left time.Duration) *sluicev1.LeaseRenewalResult {
+	return &sluicev1.LeaseRenewalResult{Result: &sluicev1.LeaseRenewalResult_ExpiresInMs{ExpiresInMs: inMillis(left)}}
+}
+
+func renewalError(err error) *sluicev1.LeaseRenewalResult {
+	return &sluicev1.LeaseRenewalResult{Result: &sluicev1.LeaseRenewalResult_Error{Error: toProto(err)}}
+}
+
+// renewal checks one renewal and opens its lease id.
+func (s *service) renewal(l *sluicev1.LeaseRenewal, at field) (ref limiter.LeaseRef, ttl time.Duration, err error) {
 	at.name = "lease_id"
 	if l.GetLeaseId() == "" {
-		return 0, at.invalid("is required")
+		return ref, 0, at.invalid("is required")
 	}
 	at.name = "ttl_ms"
-	ttl, err := ttlOf(l.GetTtlMs(), at)
-	if err != nil {
-		return 0, err
+	if ttl, err = ttlOf(l.GetTtlMs(), at); err != nil {
+		return ref, 0, err
 	}
 	ref, ok := s.sealer.Open(l.GetLeaseId())
 	if !ok {
-		return 0, leaseNotFound()
+		return ref, 0, leaseNotFound()
 	}
-	left, err := s.table.Renew(ref, ttl, now)
-	if err != nil {
-		return 0, leaseGone()
-	}
-	return left, nil
+	return ref, ttl, nil
 }
 
 // release ends a lease. It does so even if its caller is gone: that is when slots leak.
-func (s *service) release(_ *call, req *sluicev1.ReleaseRequest) (*sluicev1.ReleaseResponse, error) {
+func (s *service) release(c *call, req *sluicev1.ReleaseRequest) (*sluicev1.ReleaseResponse, error) {
 	if req.LeaseId == "" {
 		return nil, field{name: "lease_id"}.invalid("is required")
 	}
@@ -171,5 +195,14 @@ func (s *service) release(_ *call, req *sluicev1.ReleaseRequest) (*sluicev1.Rele
 		return nil, leaseNotFound()
 	}
 	now, _ := s.clock()
-	return &sluicev1.ReleaseResponse{Released: s.table.Release(ref, now)}, nil
+	if s.cluster == nil {
+		released, err := s.table.Release(ref, now)
+		return &sluicev1.ReleaseResponse{Released: released}, err
+	}
+	// The deadline is the caller's, its being gone is not.
+	a, err := s.ask(context.WithoutCancel(c.ctx), &peer.Call{Kind: peer.Release, Key: ref.Key, Ref: ref, Deadline: deadline(c.ctx, now)})
+	if err != nil {
+		return nil, err
+	}
+	return &sluicev1.ReleaseResponse{Released: a.Released}, nil
 }

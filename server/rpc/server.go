@@ -25,7 +25,7 @@ const (
 	maxHeaderList = 16 << 10
 )
 
-// Config says what a Server serves. All fields but Options are required.
+// Config says what a Server serves. All fields but Options, Cluster and Topology are required.
 type Config struct {
 	Table   *limiter.Table
 	Hasher  limiter.Hasher
@@ -34,6 +34,9 @@ type Config struct {
 	Clock   Clock
 	Log     *slog.Logger
 	Options []grpc.ServerOption // further ones, such as credentials; interceptors are not run; may be nil
+
+	Cluster  Cluster  // decides what this node does not; nil: the table is this node's alone
+	Topology Topology // what ring-aware clients are told; nil: they are not served
 }
 
 // A Server serves the rate limiter, health and reflection on one port.
@@ -47,15 +50,34 @@ type Server struct {
 func NewServer(c Config) *Server {
 	service := &service{
 		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, policy: c.Policy, clock: c.Clock, log: c.Log,
-		draining: make(chan struct{}),
+		cluster: c.Cluster, tierNames: make(map[uint64]string), draining: make(chan struct{}),
+	}
+	for _, tier := range c.Policy.Tiers() {
+		service.tierNames[c.Sealer.Tier(tier.Name())] = tier.Name()
 	}
 	options := append(Options(), grpc.StreamInterceptor(service.endReflection))
 	s := &Server{grpc: grpc.NewServer(append(options, c.Options...)...), health: health.NewServer(), service: service}
 	s.grpc.RegisterService(describe(), s.service)
 	healthgrpc.RegisterHealthServer(s.grpc, healthServer{s.health})
+	if c.Topology != nil {
+		sluicev1.RegisterTopologyServiceServer(s.grpc, &topologyServer{
+			topology: c.Topology, routingKey: c.Hasher.RoutingKey(), draining: service.draining, log: c.Log,
+		})
+	}
 	reflection.Register(s.grpc)
-	s.health.SetServingStatus(sluicev1.RateLimiterService_ServiceDesc.ServiceName, healthgrpc.HealthCheckResponse_SERVING)
+	s.SetServing(c.Cluster == nil)
 	return s
+}
+
+// SetServing tells those who ask for the server's health whether it serves: calls are
+// answered as well as can be in either case. Alone it serves from the start.
+func (s *Server) SetServing(serving bool) {
+	status := healthgrpc.HealthCheckResponse_NOT_SERVING
+	if serving {
+		status = healthgrpc.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", status)
+	s.health.SetServingStatus(sluicev1.RateLimiterService_ServiceDesc.ServiceName, status)
 }
 
 // Options returns the options that every gRPC server of ours has: bounds, keep-alive and

@@ -16,12 +16,16 @@ import (
 // for what people read.
 type Clock func() (now limiter.Instant, wall time.Time)
 
+// origin is where clocks begin: so far above zero that whatever counts when a node starts
+// has an instant on its clock.
+const origin = limiter.Instant(3 * limiter.MaxPer)
+
 // NewClock returns a clock that begins now.
 func NewClock() Clock {
 	start := time.Now()
 	return func() (limiter.Instant, time.Time) {
 		wall := time.Now()
-		return limiter.Instant(wall.Sub(start)), wall
+		return origin.Add(wall.Sub(start)), wall
 	}
 }
 
@@ -33,6 +37,9 @@ type service struct {
 	policy *policy.Policy
 	clock  Clock
 	log    *slog.Logger
+
+	cluster   Cluster           // nil: this node is the only one
+	tierNames map[uint64]string // by the hash in lease references
 
 	draining chan struct{} // closed when the server shuts down
 	drainOne sync.Once

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/overten/sluice/limiter"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
@@ -17,9 +18,10 @@ const maxStreamTimeout = 600_000
 
 // checkStream serves one stream of batches.
 //
-// Batches are received, decided and answered by one goroutine, in their order: on the
-// node that holds the keys nothing ever waits. The handler itself only watches for the
-// end, so that a stream whose client never ends it does not hold up a shutdown.
+// Batches are received and decided by one goroutine, in their order: on the node that holds
+// the keys nothing ever waits. Those of which other nodes decide a part are answered when
+// that is done, and hold nobody up. The handler itself only watches for the end, so that a
+// stream whose client never ends it does not hold up a shutdown.
 func checkStream(srv any, stream grpc.ServerStream) (err error) {
 	s := srv.(*service)
 	c := newCall(stream.Context(), "CheckStream")
@@ -49,6 +51,8 @@ type batches struct {
 	call   *call
 	stream grpc.ServerStream
 
+	later sync.WaitGroup // batches that wait for other nodes
+
 	mu    sync.Mutex // held while a batch is decided and answered
 	ended bool       // no further batch may be; guarded by mu
 }
@@ -62,6 +66,9 @@ func (b *batches) endWithin(d time.Duration) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.ended = true
+		b.mu.Unlock()
+		b.later.Wait()
+		b.mu.Lock()
 	}()
 	select {
 	case <-over:
@@ -75,6 +82,7 @@ type batch = inbound[sluicev1.CheckStreamRequest, *sluicev1.CheckStreamRequest]
 // serve answers batches until the stream ends.
 func (b *batches) serve() (err error) {
 	defer b.call.recovered(b.log, &err)
+	defer b.later.Wait()
 	for {
 		in := new(batch)
 		if err := b.stream.RecvMsg(in); errors.Is(err, io.EOF) {
@@ -100,9 +108,34 @@ func (b *batches) answer(in *batch) error {
 	if req.TimeoutMs > maxStreamTimeout {
 		return field{name: "timeout_ms"}.outOfRange(fmt.Sprintf("is %d, must be from 0 to %d", req.TimeoutMs, maxStreamTimeout))
 	}
-	results, err := b.decideAll(b.stream.Context().Done(), req.Checks)
+	ctx := b.stream.Context()
+	of, err := b.decideAll(ctx.Done(), req.Checks)
 	if err != nil {
 		return err
 	}
-	return b.stream.SendMsg(&sluicev1.CheckStreamResponse{Sequence: req.Sequence, Results: results})
+	if len(of.away) == 0 && b.tellable(of.until) {
+		return b.stream.SendMsg(&sluicev1.CheckStreamResponse{Sequence: req.Sequence, Results: of.results})
+	}
+	now, _ := b.clock()
+	until := deadline(ctx, now)
+	if req.TimeoutMs > 0 {
+		until = min(until, now.Add(time.Duration(req.TimeoutMs)*time.Millisecond))
+	}
+	b.later.Add(1)
+	go b.answerLater(req.Sequence, of, until)
+	return nil
+}
+
+// answerLater answers a batch of which other nodes decide a part, while the stream goes on.
+func (b *batches) answerLater(sequence uint64, of *decided, until limiter.Instant) {
+	defer b.later.Done()
+	if err := b.complete(b.stream.Context(), of, until); err != nil {
+		for i := range of.items {
+			of.items[i].fail(err)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	// If it cannot be sent the stream has ended, which its reader finds out.
+	_ = b.stream.SendMsg(&sluicev1.CheckStreamResponse{Sequence: sequence, Results: of.results})
 }

@@ -1,6 +1,6 @@
-// Package fakelimiter is a limiter in memory, served over an in-process
-// connection, for the tests of the client and of what stands on it. It works in
-// a testing/synctest bubble.
+// Package fakelimiter is a limiter in memory, for the tests of the client and of
+// what stands on it. It is served over an in-process connection, which works in a
+// testing/synctest bubble, or as a Cluster of nodes over loopback.
 //
 // Keys are not told apart: it has one count of units and one set of slots. A
 // test sees every call, and can fail, delay or lose each kind of call.
@@ -10,14 +10,12 @@ import (
 	"context"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
@@ -35,10 +33,14 @@ type Limiter struct {
 
 	Units uint32
 	Slots int
+	// Wait is how long one waits for units.
+	Wait time.Duration
 	// Deny, if set, is the reason for which everything is denied.
 	Deny sluicev1.Reason
+	// Decide, if set, decides checks.
+	Decide func(*sluicev1.CheckRequest) *sluicev1.Decision
 
-	listener *bufconn.Listener
+	listener *bufconn.Listener // nil in a Cluster
 
 	mu     sync.Mutex
 	used   uint32
@@ -59,47 +61,49 @@ type Hook func(ctx context.Context, req proto.Message) error
 // A Call is one call as it arrived.
 type Call struct {
 	Method    string // Check, CheckBatch, Acquire, Renew or Release
+	Stream    bool   // it is a Check that came by a stream
+	Sequence  uint64 // of the stream's message
+	Node      int    // that it came to, by its place in the Cluster
 	Time      time.Time
 	RequestID string
 	Request   proto.Message
 }
 
 // Start serves a Limiter of 10 units and 2 slots until the test ends.
-func Start(t testing.TB) *Limiter {
+func Start(t testing.TB, opts ...grpc.ServerOption) *Limiter {
 	t.Helper()
-	f, stop := Serve()
+	f, stop := Serve(opts...)
 	t.Cleanup(stop)
 	return f
 }
 
 // Serve serves a Limiter of 10 units and 2 slots until stop is called.
-func Serve() (f *Limiter, stop func()) {
-	f = &Limiter{
-		Units: 10, Slots: 2,
-		listener: bufconn.Listen(1 << 20),
-		leases:   map[string]*lease{}, before: map[string]Hook{}, after: map[string]Hook{},
-	}
-	srv := grpc.NewServer(grpc.UnaryInterceptor(f.intercept), grpc.MaxRecvMsgSize(64<<20))
-	sluicev1.RegisterRateLimiterServiceServer(srv, f)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = srv.Serve(f.listener)
-	}()
-	return f, func() {
-		srv.Stop()
-		<-done
+func Serve(opts ...grpc.ServerOption) (f *Limiter, stop func()) {
+	f = newLimiter()
+	f.listener = bufconn.Listen(1 << 20)
+	n := newNode(f, 0, opts...)
+	n.serve(f.listener)
+	return f, n.Stop
+}
+
+func newLimiter() *Limiter {
+	return &Limiter{
+		Units: 10, Slots: 2, Wait: 42_500 * time.Millisecond,
+		leases: map[string]*lease{}, before: map[string]Hook{}, after: map[string]Hook{},
 	}
 }
 
 // DialOption connects a client to the Limiter.
 func (f *Limiter) DialOption() grpc.DialOption {
-	return grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-		return f.listener.DialContext(ctx)
-	})
+	return grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return f.Dial(ctx) })
 }
 
+// Dial returns a connection to the Limiter.
+func (f *Limiter) Dial(ctx context.Context) (net.Conn, error) { return f.listener.DialContext(ctx) }
+
 // Before sets what runs in calls of method before they take effect; nil: nothing.
+// Besides the methods of a Call, CheckStream is where a stream begins, and batched is
+// one check of a CheckBatch.
 func (f *Limiter) Before(method string, h Hook) { f.set(f.before, method, h) }
 
 // After sets what runs in calls of method when they have taken effect, before
@@ -166,30 +170,34 @@ func (f *Limiter) Used() uint32 {
 	return f.used
 }
 
-func (f *Limiter) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	method := info.FullMethod[strings.LastIndexByte(info.FullMethod, '/')+1:]
-	call := Call{Method: method, Time: time.Now(), Request: req.(proto.Message)}
-	if ids := metadata.ValueFromIncomingContext(ctx, "x-request-id"); len(ids) > 0 {
-		call.RequestID = strings.Join(ids, ",")
-		_ = grpc.SetHeader(ctx, metadata.Pairs("x-request-id", call.RequestID))
-	}
+// serve notes a call and answers it by handle, between the hooks of its method.
+func (f *Limiter) serve(ctx context.Context, call Call, handle func() (any, error)) (any, error) {
+	call.Time = time.Now()
 	f.mu.Lock()
 	f.calls = append(f.calls, call)
-	before := f.before[method]
 	f.mu.Unlock()
-	if before != nil {
-		if err := before(ctx, call.Request); err != nil {
-			return nil, err
-		}
+	if err := f.hook(ctx, call.Method, call.Request); err != nil {
+		return nil, err
 	}
-	res, err := handle(ctx, req)
+	res, err := handle()
 	f.mu.Lock()
-	after := f.after[method]
+	after := f.after[call.Method]
 	f.mu.Unlock()
 	if err == nil && after != nil {
 		err = after(ctx, call.Request)
 	}
 	return res, err
+}
+
+// hook runs what was set to run before calls of method.
+func (f *Limiter) hook(ctx context.Context, method string, req proto.Message) error {
+	f.mu.Lock()
+	before := f.before[method]
+	f.mu.Unlock()
+	if before == nil {
+		return nil
+	}
+	return before(ctx, req)
 }
 
 // liveLocked drops what has expired and returns the rest.
@@ -212,7 +220,8 @@ func (f *Limiter) decideLocked(cost uint32) *sluicev1.Decision {
 		d.Reason = sluicev1.Reason_REASON_COST_EXCEEDS_LIMIT
 	case max(cost, 1) > d.Remaining:
 		d.Reason = sluicev1.Reason_REASON_RATE_LIMITED
-		d.ResetAfterMs, d.RetryAfterMs = 42_500, proto.Uint32(42_500)
+		ms := uint32(f.Wait.Milliseconds())
+		d.ResetAfterMs, d.RetryAfterMs = ms, &ms
 	default:
 		d.Allowed = true
 		d.ResetAfterMs = 60_000
@@ -233,6 +242,9 @@ func (f *Limiter) Check(_ context.Context, req *sluicev1.CheckRequest) (*sluicev
 	if req.Cost != nil {
 		cost = *req.Cost
 	}
+	if f.Decide != nil {
+		return &sluicev1.CheckResponse{Decision: f.Decide(req)}, nil
+	}
 	d := f.decideLocked(cost)
 	if req.GetExplain() {
 		// As many windows as a tier may have, all the same.
@@ -250,7 +262,11 @@ func (f *Limiter) Check(_ context.Context, req *sluicev1.CheckRequest) (*sluicev
 func (f *Limiter) CheckBatch(ctx context.Context, req *sluicev1.CheckBatchRequest) (*sluicev1.CheckBatchResponse, error) {
 	res := &sluicev1.CheckBatchResponse{}
 	for _, check := range req.GetChecks() {
-		one, err := f.Check(ctx, check)
+		var one *sluicev1.CheckResponse
+		err := f.hook(ctx, "batched", check)
+		if err == nil {
+			one, err = f.Check(ctx, check)
+		}
 		r := &sluicev1.CheckResult{Result: &sluicev1.CheckResult_Decision{Decision: one.GetDecision()}}
 		if err != nil {
 			r.Result = &sluicev1.CheckResult_Error{Error: status.Convert(err).Proto()}

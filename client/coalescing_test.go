@@ -1,0 +1,145 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/overten/sluice/client"
+	"github.com/overten/sluice/client/internal/fakelimiter"
+)
+
+// slowDial connects to limiter after d.
+func slowDial(limiter *fakelimiter.Limiter, d time.Duration) client.Option {
+	return client.WithDialOptions(grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		select {
+		case <-time.After(d):
+			return limiter.Dial(ctx)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}))
+}
+
+// What waits at the same time travels in one message of each stream.
+func TestConcurrentChecksShareMessages(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		limiter.Units = 100
+		c := newClient(t, limiter, client.WithTimeout(time.Minute), slowDial(limiter, 500*time.Millisecond))
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() { mustCheck(t, c, "k") })
+		}
+		all.Wait()
+		calls := limiter.Calls("Check")
+		if len(calls) != 100 || limiter.Used() != 100 {
+			t.Fatalf("%d calls, %d units used", len(calls), limiter.Used())
+		}
+		for _, call := range calls {
+			if !call.Stream || call.Sequence != 1 {
+				t.Errorf("a check came by stream: %v, in message %d", call.Stream, call.Sequence)
+			}
+		}
+	})
+}
+
+// The queue is bounded: who finds no room waits, and is answered all the same.
+func TestMoreChecksThanTheQueueHolds(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		const callers = 5000
+		limiter.Units = callers
+		c := newClient(t, limiter, client.WithTimeout(time.Minute), slowDial(limiter, 500*time.Millisecond))
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() { mustCheck(t, c, "k") })
+		}
+		all.Wait()
+		if limiter.Used() != callers {
+			t.Errorf("%d units used by %d checks", limiter.Used(), callers)
+		}
+		largest := map[uint64]int{}
+		for _, call := range limiter.Calls("Check") {
+			largest[call.Sequence]++
+		}
+		if largest[1] > 2*2048 {
+			t.Errorf("%d checks in the first messages of two streams", largest[1])
+		}
+	})
+}
+
+// What is given up before it is sent is not sent.
+func TestGivenUpChecksAreNotSent(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		c := newClient(t, limiter, slowDial(limiter, 500*time.Millisecond))
+		for range 5 {
+			if _, err := c.Check(t.Context(), client.CheckRequest{Key: "k"}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("before there was a connection: %v", err)
+			}
+		}
+		pass(5 * time.Second)
+		if n := len(limiter.Calls("Check")); n != 0 {
+			t.Errorf("%d checks were sent to nobody's use", n)
+		}
+		mustCheck(t, c, "k")
+	})
+}
+
+// Metadata is a call's own, and so is a call that has some.
+func TestMetadataNeedsACallOfItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		c := newClient(t, limiter)
+		for _, ctx := range []context.Context{
+			client.WithRequestID(t.Context(), "r"),
+			metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-1-2-00"),
+		} {
+			if _, err := c.Check(ctx, client.CheckRequest{Key: "k"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustCheck(t, c, "k")
+		calls := limiter.Calls("Check")
+		if calls[0].Stream || calls[1].Stream || !calls[2].Stream {
+			t.Errorf("by stream: %v, %v, %v; want only the last", calls[0].Stream, calls[1].Stream, calls[2].Stream)
+		}
+	})
+}
+
+// An error about one check of a shared message reads as if it had been alone.
+func TestErrorsNameTheCallersField(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		refuse := func(context.Context, proto.Message) error {
+			return status.Error(codes.InvalidArgument, "/checks/17/tier: no such tier")
+		}
+		limiter.Before("Check", refuse)
+		limiter.Before("batched", refuse)
+		c := newClient(t, limiter)
+		var e *client.Error
+		if _, err := c.Check(t.Context(), client.CheckRequest{Key: "k"}); !errors.As(err, &e) || e.Message != "/tier: no such tier" {
+			t.Errorf("Check: %v", err)
+		}
+		results, err := c.CheckBatch(t.Context(), []client.CheckRequest{{Key: "\xff"}, {Key: "k"}})
+		if err != nil || !errors.As(results[1].Err, &e) || e.Message != "/checks/1/tier: no such tier" {
+			t.Errorf("CheckBatch: %+v, %v", results, err)
+		}
+	})
+}
+
+func TestBatchIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		_, err := newClient(t, limiter).CheckBatch(t.Context(), make([]client.CheckRequest, 100_001))
+		var e *client.Error
+		if !errors.As(err, &e) || e.GRPC != codes.InvalidArgument || !strings.HasPrefix(e.Message, "/checks: ") {
+			t.Errorf("%v", err)
+		}
+	})
+}

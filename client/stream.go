@@ -1,0 +1,290 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+)
+
+const (
+	// maxFlight bounds what one message carries and, as only one waits to be
+	// written, the queue of a stream. Its answer stays far below a megabyte.
+	maxFlight = 2048
+
+	// maxBatchTimeout is the longest time-out that the API takes for a batch.
+	maxBatchTimeout = 10 * time.Minute
+)
+
+// A stream carries the checks of many callers to one node. One goroutine writes:
+// it sends whatever has gathered while it wrote what was before, so that a lone
+// check waits for nothing and a crowd shares messages. Another reads.
+type stream struct {
+	node *node
+	wake chan struct{} // tells the writer to look again
+
+	mu       sync.Mutex // guards what follows, and flights
+	over     bool       // takes no tries any more
+	forming  *flight    // what is written next; nil: nothing waits
+	flights  map[uint64]*flight
+	sequence uint64
+}
+
+type streamClient = grpc.BidiStreamingClient[sluicev1.CheckStreamRequest, sluicev1.CheckStreamResponse]
+
+// A flight is the tries that travel in one message. It has the one timer that
+// all of them need.
+type flight struct {
+	sequence uint64 // 0: not sent yet
+	tries    []*try // in the message's order; nil: its time is over
+	landed   bool   // no try waits any more
+	timer    *time.Timer
+	next     time.Time // when the timer fires
+}
+
+func newStream(n *node) *stream {
+	return &stream{node: n, wake: make(chan struct{}, 1), flights: map[uint64]*flight{}}
+}
+
+// add queues t, and returns false if the stream is over. If the queue is full t
+// is told, as if the node had refused it.
+func (s *stream) add(t *try) bool {
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return false
+	}
+	f := s.forming
+	switch {
+	case f == nil:
+		f = &flight{next: t.due}
+		f.timer = time.AfterFunc(time.Until(t.due), func() { s.expire(f) })
+		s.forming = f
+	case len(f.tries) == maxFlight:
+		s.mu.Unlock()
+		t.tell(answer{node: s.node, err: unavailable("too many calls wait for the connection"), broken: true})
+		return true
+	case t.due.Before(f.next):
+		f.next = t.due
+		f.timer.Reset(time.Until(t.due))
+	}
+	f.tries = append(f.tries, t)
+	first := len(f.tries) == 1
+	s.mu.Unlock()
+	if first {
+		s.rouse()
+	}
+	return true
+}
+
+func (s *stream) rouse() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has been told
+	}
+}
+
+// retire lets the stream end when all that it carries is answered.
+func (s *stream) retire() {
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.rouse()
+}
+
+// run is the life of the stream.
+func (s *stream) run() {
+	ctx, cancel := context.WithCancel(s.node.ctx)
+	defer cancel()
+	wire, err := s.node.rpc.CheckStream(ctx)
+	if err == nil {
+		ended := make(chan error, 1)
+		go func() { ended <- s.read(wire) }()
+		s.write(wire, ended)
+		err = <-ended
+	}
+	s.end(err)
+}
+
+// write sends flights until the stream ends. It leaves the reason in ended.
+func (s *stream) write(wire streamClient, ended chan error) {
+	req := new(sluicev1.CheckStreamRequest)
+	for {
+		select {
+		case <-s.wake:
+		case err := <-ended:
+			ended <- err
+			return
+		}
+		runtime.Gosched() // callers that are about to ask come along
+		last := s.board(req)
+		if len(req.Checks) > 0 && wire.Send(req) != nil {
+			return // the reader is told why
+		}
+		clear(req.Checks)
+		if last {
+			_ = wire.CloseSend()
+			return
+		}
+	}
+}
+
+// board makes req the next message, without checks if nothing waits, and reports
+// whether it is the last.
+func (s *stream) board(req *sluicev1.CheckStreamRequest) (last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.forming
+	s.forming = nil
+	req.Checks = req.Checks[:0]
+	if f == nil {
+		return s.over
+	}
+	var deadline time.Time
+	tries := f.tries[:0]
+	for _, t := range f.tries {
+		if t == nil {
+			continue
+		}
+		tries = append(tries, t)
+		req.Checks = append(req.Checks, t.question.check)
+		if t.deadline.After(deadline) {
+			deadline = t.deadline
+		}
+	}
+	f.tries = tries
+	s.sequence++
+	f.sequence = s.sequence
+	s.flights[f.sequence] = f
+	req.Sequence = f.sequence
+	req.TimeoutMs = uint32(min(max(time.Until(deadline), time.Millisecond), maxBatchTimeout).Milliseconds())
+	return s.over
+}
+
+// read hands out answers until the stream ends, and returns why it did.
+func (s *stream) read(wire streamClient) error {
+	for {
+		res, err := wire.Recv()
+		if err != nil {
+			return err
+		}
+		s.node.heard()
+		s.mu.Lock()
+		f := s.flights[res.GetSequence()]
+		if f == nil { // nobody waits any more
+			s.mu.Unlock()
+			continue
+		}
+		delete(s.flights, res.GetSequence())
+		f.landed = true
+		f.timer.Stop()
+		s.mu.Unlock()
+
+		whole := len(res.GetResults()) == len(f.tries)
+		for i, t := range f.tries {
+			switch {
+			case t == nil:
+			case whole:
+				t.tell(answer{node: s.node, res: res.Results[i]})
+			default:
+				t.tell(answer{node: s.node, err: errNoAnswer("CheckStream")})
+			}
+		}
+	}
+}
+
+// expire tells the tries of f whose time has come, and forgets those that
+// nobody waits for any more.
+func (s *stream) expire(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.landed {
+		return
+	}
+	now := time.Now()
+	f.next = time.Time{}
+	for i, t := range f.tries {
+		if t == nil {
+			continue
+		}
+		if !t.silent && !now.Before(t.due) {
+			t.silent = true
+			t.miss(s.node, now)
+		}
+		next := t.due
+		if t.silent {
+			next = t.deadline
+		}
+		if !now.Before(next) {
+			f.tries[i] = nil
+		} else if f.next.IsZero() || next.Before(f.next) {
+			f.next = next
+		}
+	}
+	if !f.next.IsZero() {
+		f.timer.Reset(f.next.Sub(now))
+		return
+	}
+	f.landed = true
+	if s.forming == f {
+		s.forming = nil
+	}
+	delete(s.flights, f.sequence)
+}
+
+// end tells all that wait that the stream is over, for the reason err.
+func (s *stream) end(err error) {
+	s.mu.Lock()
+	s.over = true
+	unsent := s.forming
+	flights := s.flights
+	s.forming, s.flights = nil, nil
+	if unsent != nil {
+		unsent.landed = true
+		unsent.timer.Stop()
+	}
+	for _, f := range flights {
+		f.landed = true
+		f.timer.Stop()
+	}
+	s.mu.Unlock()
+
+	message := "the node ended the stream"
+	if err != nil && !errors.Is(err, io.EOF) {
+		message = status.Convert(err).Message()
+	}
+	a := answer{node: s.node, err: unavailable(message), broken: true}
+	switch code := status.Code(err); {
+	case code == codes.Unimplemented:
+		s.node.noStream.Store(true)
+		a.alone = true
+	case err != nil && !undecided(code):
+		// Perhaps one caller is at fault, or none may use the node: each finds out
+		// by a call of its own.
+		a.alone = true
+	}
+	if unsent != nil {
+		unsent.tell(a)
+	}
+	a.err = unavailable(message)
+	a.err.sent = true
+	for _, f := range flights {
+		f.tell(a)
+	}
+}
+
+func (f *flight) tell(a answer) {
+	for _, t := range f.tries {
+		if t != nil {
+			t.tell(a)
+		}
+	}
+}

@@ -1,0 +1,285 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/overten/sluice/cluster/ownership"
+	"github.com/overten/sluice/cluster/peer"
+	"github.com/overten/sluice/limiter"
+)
+
+// How often a call is forwarded at most, and how long one that cannot go on waits before
+// it looks again, if nothing tells it to before.
+const (
+	maxHops  = 2
+	lookPace = 2 * time.Millisecond
+)
+
+// ErrUnknownTier is returned for a tier that the deciding node does not have.
+var ErrUnknownTier = errors.New("the deciding node has no such tier")
+
+// Ask has calls decided, each by the node that holds its partition: this one, or another.
+// It returns when each has its answer, at the latest at its deadline. Answers that are
+// Undecided or Unknown at the end are final.
+func (n *Node) Ask(ctx context.Context, calls []*peer.Call) []peer.Answer {
+	answers := make([]peer.Answer, len(calls))
+	var all sync.WaitGroup
+	all.Add(len(calls))
+	n.Decide(ctx, calls, func(i int, a peer.Answer) {
+		answers[i] = a
+		all.Done()
+	})
+	all.Wait()
+	return answers
+}
+
+// Decide is Ask for who does not wait: it calls done once for each call, from any goroutine.
+func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, a peer.Answer)) {
+	refused := n.stalls.now(n.Clock())
+	var rest []int
+	for i, c := range calls {
+		if refused || int(c.Key.Partition) >= n.Partitions {
+			done(i, peer.Answer{Undecided: true})
+			continue
+		}
+		if c.Kind == peer.Check {
+			if a, ok := n.check(c); ok {
+				done(i, a)
+				continue
+			}
+		}
+		rest = append(rest, i)
+	}
+	if len(rest) > 0 {
+		q := &question{n: n, ctx: ctx, calls: calls, done: done}
+		go q.pursue(rest)
+	}
+}
+
+func (h *handler) Decide(ctx context.Context, calls []*peer.Call, done func(i int, a peer.Answer)) {
+	(*Node)(h).Decide(ctx, calls, done)
+}
+
+// check decides a check here. It returns false if this node does not decide for the
+// partition now.
+func (n *Node) check(c *peer.Call) (a peer.Answer, ok bool) {
+	tier := n.Tier(c.Tier)
+	if tier == nil {
+		return peer.Answer{Err: ErrUnknownTier}, true
+	}
+	if c.Explain {
+		a.Decision, a.Windows = n.table.Explain(c.Key, tier, limiter.Cost(c.Cost), n.Clock())
+	} else {
+		a.Decision = n.table.Check(c.Key, tier, limiter.Cost(c.Cost), n.Clock())
+	}
+	if a.Decision.Exactness == limiter.Undecided {
+		return peer.Answer{}, false
+	}
+	if n.Clock() >= a.Decision.Permit { // another node may have decided since
+		return peer.Answer{Unknown: true}, true
+	}
+	return a, true
+}
+
+// question is a set of calls that are on their way to their holders.
+type question struct {
+	n     *Node
+	ctx   context.Context
+	calls []*peer.Call
+	done  func(i int, a peer.Answer)
+}
+
+// pursue brings calls to an end, or to a place where they wait for one.
+func (q *question) pursue(rest []int) {
+	for len(rest) > 0 {
+		waiting, groups := q.sort(rest)
+		for to, group := range groups {
+			q.forward(to, group)
+		}
+		if rest = waiting; len(rest) > 0 {
+			q.pause(rest[0])
+		}
+	}
+}
+
+// sort decides what can be decided here, and tells the others apart by where they must go.
+func (q *question) sort(rest []int) (waiting []int, groups map[string][]int) {
+	now := q.n.Clock()
+	for _, i := range rest {
+		c := q.calls[i]
+		r := q.n.route(c.Key.Partition)
+		switch {
+		case now >= c.Deadline || q.ctx.Err() != nil:
+			q.done(i, peer.Answer{Undecided: true, Holder: r.Holder})
+		case c.Kind != peer.Check && r.Held && r.permitted:
+			go q.lease(i)
+		case q.here(i, r):
+		case r.Held || r.Holder == "" && c.Hops == 0:
+			waiting = append(waiting, i)
+		case r.Holder == "" || r.Holder == q.n.Name || c.Hops >= maxHops:
+			if c.Hops > 0 {
+				q.done(i, peer.Answer{Undecided: true, Holder: r.Holder})
+			} else {
+				waiting = append(waiting, i)
+			}
+		default:
+			if groups == nil {
+				groups = make(map[string][]int)
+			}
+			groups[r.Holder] = append(groups[r.Holder], i)
+		}
+	}
+	return waiting, groups
+}
+
+// here tries to decide a check in this node, by its table or by what it remembers.
+func (q *question) here(i int, r *route) bool {
+	c := q.calls[i]
+	if c.Kind != peer.Check {
+		return false
+	}
+	if a, ok := q.n.check(c); ok {
+		q.done(i, a)
+		return true
+	}
+	if r.Held || c.Explain {
+		return false
+	}
+	if d, ok := q.n.denials.find(denialKey{c.Key, c.Tier, c.Cost}, q.n.Clock()); ok {
+		q.done(i, peer.Answer{Decision: d})
+		return true
+	}
+	return false
+}
+
+// pause waits until the route of a call changes, or a moment.
+func (q *question) pause(i int) {
+	timer := time.NewTimer(lookPace)
+	defer timer.Stop()
+	select {
+	case <-q.n.route(q.calls[i].Key.Partition).changed:
+	case <-timer.C:
+	case <-q.ctx.Done():
+	}
+}
+
+// forward sends calls to the node that holds their partitions. What comes back undecided is
+// pursued further; what was written and not answered is never sent again.
+func (q *question) forward(to string, group []int) {
+	n := q.n
+	calls := make([]*peer.Call, len(group))
+	for j, i := range group {
+		c := *q.calls[i]
+		c.Hops++
+		calls[j] = &c
+	}
+	var mu sync.Mutex // guards left, again
+	left := len(group)
+	var again []int
+	n.transport.Forward(q.ctx, to, calls, func(j int, a peer.Answer) {
+		i := group[j]
+		mu.Lock()
+		if a.Undecided && calls[j].Hops == 1 {
+			again = append(again, i)
+		}
+		left--
+		last, rest := left == 0, again
+		mu.Unlock()
+		if !a.Undecided || calls[j].Hops > 1 {
+			n.remember(calls[j], a)
+			q.done(i, a)
+		}
+		if last && len(rest) > 0 {
+			go func() {
+				q.pause(rest[0])
+				q.pursue(rest)
+			}()
+		}
+	})
+}
+
+func (n *Node) remember(c *peer.Call, a peer.Answer) {
+	if c.Kind == peer.Check && !c.Explain && a.Err == nil && !a.Unknown {
+		n.denials.note(denialKey{c.Key, c.Tier, c.Cost}, a.Decision, n.Clock())
+	}
+}
+
+// lease does what a call asks of leases, here, and waits until the copies have it.
+func (q *question) lease(i int) {
+	c, n := q.calls[i], q.n
+	a, err := n.leaseHere(c)
+	switch {
+	case errors.Is(err, limiter.ErrUndecided):
+		q.pause(i)
+		q.pursue([]int{i})
+		return
+	case err != nil:
+		a = peer.Answer{Err: err}
+	}
+	if !n.copied(q.ctx, c) {
+		a = peer.Answer{Unknown: true}
+	}
+	q.done(i, a)
+}
+
+func (n *Node) leaseHere(c *peer.Call) (a peer.Answer, err error) {
+	switch c.Kind {
+	case peer.Acquire:
+		tier := n.Tier(c.Tier)
+		if tier == nil {
+			return a, ErrUnknownTier
+		}
+		acquisition := limiter.Acquisition{
+			Key: c.Key, Tier: tier, Run: c.Run, RunID: c.RunID, TaskID: c.TaskID, RequestID: c.RequestID, TTL: c.TTL, Nonce: c.Nonce,
+		}
+		if c.HasCost {
+			cost := limiter.Cost(c.Cost)
+			acquisition.Cost = &cost
+		}
+		a.Grant, err = n.table.Acquire(&acquisition, n.Clock())
+	case peer.Renew:
+		a.Left, err = n.table.Renew(c.Ref, c.TTL, n.Tier(c.Tier), n.Clock())
+	case peer.Release:
+		a.Released, err = n.table.Release(c.Ref, n.Clock())
+	}
+	return a, err
+}
+
+// copied waits until every registered copy has what was changed in a call's partition till
+// now, or the partition was handed over with it. It returns false if it cannot tell.
+func (n *Node) copied(ctx context.Context, c *peer.Call) bool {
+	p := c.Key.Partition
+	cell := &n.routes[p]
+	cell.awaiting.Add(1)
+	defer cell.awaiting.Add(-1)
+	var gen ownership.Generation
+	var seq uint64
+	n.do(func(m *ownership.Machine, now limiter.Instant) {
+		m.Replicate(now)
+		gen = m.Route(p).Gen
+		_, seq = n.table.PermitOf(p)
+		n.publishLocked(p, true)
+	})
+	deadline := time.NewTimer(c.Deadline.Sub(n.Clock()))
+	defer deadline.Stop()
+	for {
+		r := n.route(p)
+		switch {
+		case r.Held && r.Gen == gen && r.Safe >= seq:
+			until, _ := n.table.PermitOf(p)
+			return n.Clock() < until
+		case r.Gen != gen || !r.Held:
+			return r.Done >= gen.Number
+		}
+		select {
+		case <-r.changed:
+		case <-deadline.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}

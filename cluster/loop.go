@@ -1,0 +1,216 @@
+package cluster
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/overten/sluice/cluster/ownership"
+	"github.com/overten/sluice/cluster/peer"
+	"github.com/overten/sluice/cluster/ring"
+	"github.com/overten/sluice/limiter"
+)
+
+// do lets the machine do something, and sends and tells what comes of it.
+func (n *Node) do(f func(m *ownership.Machine, now limiter.Instant)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.machine == nil {
+		return
+	}
+	f(n.machine, n.Clock())
+	n.flushLocked()
+}
+
+func (n *Node) flushLocked() {
+	n.machine.Letters(n.transport.Send)
+	n.machine.Touched(func(p limiter.PartitionID) { n.publishLocked(p, false) })
+}
+
+// tick is the machine's clock.
+func (n *Node) tick(ctx context.Context) {
+	ticker := time.NewTicker(ownership.TickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			n.stalls.tick(n.Clock(), n)
+			n.do((*ownership.Machine).Tick)
+		}
+	}
+}
+
+// wake is called by the table when there is something to copy.
+func (n *Node) wake() {
+	select {
+	case n.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// replicate gives changes to the copies' streams, soon after they were made.
+func (n *Node) replicate(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.dirty:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(copyAfter):
+		}
+		n.do((*ownership.Machine).Replicate)
+	}
+}
+
+// follow follows the membership.
+func (n *Node) follow(ctx context.Context) {
+	alone := time.NewTimer(n.BootstrapAfter)
+	defer alone.Stop()
+	bootstrap := len(n.Join) == 0
+	for {
+		if bootstrap || n.gossip.Joined() {
+			n.look()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.gossip.Changes():
+		case <-alone.C:
+			if !n.gossip.Joined() && !bootstrap {
+				n.Log.Warn("no other member was reached: starting alone", "join", n.Join, "after", n.BootstrapAfter)
+			}
+			bootstrap = true
+		}
+	}
+}
+
+// look takes the membership as it is now. It builds the view before it takes the lock.
+func (n *Node) look() {
+	members := n.gossip.Members()
+	n.riseAbove(n.gossip.Highest(n.Name))
+	list := make([]ring.Member, 0, len(members)+1)
+	peers := make([]peer.Address, 0, len(members))
+	list = append(list, ring.Member{Name: n.Name, Boot: n.Boot(), Draining: n.draining.Load()})
+	for _, m := range members {
+		if m.Name == n.Name {
+			continue
+		}
+		list = append(list, ring.Member{Name: m.Name, Boot: m.Boot, Draining: m.Draining})
+		peers = append(peers, peer.Address{Name: m.Name, Addr: m.Peer})
+	}
+	view, err := n.views.Build(list)
+	if err != nil {
+		n.Log.Error("no view can be built of the members", "error", err)
+		return
+	}
+	n.transport.SetPeers(peers)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.view != nil && n.view.ID() == view.ID() {
+		return
+	}
+	n.Log.Info("the cluster changed", "view", viewID(view.ID()), "members", len(list), "was", n.viewSizeLocked())
+	n.view = view
+	if n.machine == nil {
+		n.machine = n.newMachine()
+		close(n.joined)
+	}
+	n.machine.SetView(n.Clock(), view)
+	n.topology.members(view, members, n.meta())
+	n.flushLocked()
+}
+
+func (n *Node) viewSizeLocked() int {
+	if n.view == nil {
+		return 0
+	}
+	return len(n.view.Members())
+}
+
+// riseAbove takes a higher boot number if another life of this name had one, unless this
+// one has already begun.
+func (n *Node) riseAbove(highest uint64) {
+	n.mu.Lock()
+	rise := n.machine == nil && highest > n.boot
+	double := n.machine != nil && highest > n.boot
+	if rise {
+		n.boot = (highest>>16+1)<<16 | rand.Uint64N(1<<16)
+	}
+	n.mu.Unlock()
+	switch {
+	case rise:
+		n.transport.SetBoot(n.Boot())
+		if err := n.gossip.Update(n.meta()); err != nil {
+			n.Log.Warn("the others were not told of this boot", "error", err)
+		}
+	case double:
+		n.Log.Error("another node has the name of this one, and is younger: names must be unique", "name", n.Name)
+	}
+}
+
+// Boot returns the number of this life of the node.
+func (n *Node) Boot() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.boot
+}
+
+func (n *Node) newMachine() *ownership.Machine {
+	return ownership.New(ownership.Config{
+		Name: n.Name, Boot: n.boot, Partitions: n.Partitions, Store: n.table,
+		Rand:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Horizon: n.Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: n.note,
+	})
+}
+
+// handler is what the transport hands over to.
+type handler Node
+
+func (h *handler) Frame(from string, boot uint64, f *ownership.Frame) {
+	(*Node)(h).do(func(m *ownership.Machine, now limiter.Instant) { m.Receive(now, from, boot, f) })
+}
+
+func (h *handler) Copying(from string, boot uint64, c *ownership.Copying) {
+	(*Node)(h).do(func(m *ownership.Machine, now limiter.Instant) { m.ReceiveCopying(now, from, boot, c) })
+}
+
+func (h *handler) Relinked(name string) {
+	(*Node)(h).do(func(m *ownership.Machine, now limiter.Instant) { m.Relinked(now, name) })
+}
+
+func (h *handler) Gone(name string, boot uint64) {
+	h.Log.Info("a node's process has ended", "node", name)
+	(*Node)(h).do(func(m *ownership.Machine, now limiter.Instant) { m.Gone(now, name, boot) })
+}
+
+func (h *handler) Newer(boot uint64) { (*Node)(h).riseAbove(boot) }
+
+// stalls notices that the process was paused. The calls that it reads in the first moments
+// after it wakes are old: their callers have asked elsewhere since.
+type stalls struct {
+	ticked atomic.Int64 // limiter.Instant
+	until  atomic.Int64 // limiter.Instant: calls are refused before
+}
+
+const (
+	stallAfter  = ownership.Failover / 2
+	refuseAfter = 100 * time.Millisecond
+)
+
+func (s *stalls) tick(now limiter.Instant, n *Node) {
+	if gap := now.Sub(limiter.Instant(s.ticked.Swap(int64(now)))); gap > stallAfter {
+		s.until.Store(int64(now.Add(refuseAfter)))
+		n.Log.Warn("this process was paused", "for", gap.Round(time.Millisecond))
+	}
+}
+
+// now tells whether calls are refused.
+func (s *stalls) now(now limiter.Instant) bool {
+	return int64(now) < s.until.Load() || now.Sub(limiter.Instant(s.ticked.Load())) > stallAfter
+}

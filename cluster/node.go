@@ -1,0 +1,254 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/overten/sluice/cluster/gossip"
+	"github.com/overten/sluice/cluster/ownership"
+	"github.com/overten/sluice/cluster/peer"
+	"github.com/overten/sluice/cluster/ring"
+	"github.com/overten/sluice/limiter"
+)
+
+// A Node is one node's part in its cluster. Its methods may be called from many goroutines.
+type Node struct {
+	Config
+	table     *limiter.Table
+	transport *peer.Transport
+	gossip    *gossip.Gossip
+	views     *ring.Builder
+	started   time.Time
+
+	mu      sync.Mutex         // guards machine and what it is told
+	machine *ownership.Machine // nil until the node has joined
+	view    *ring.View
+	boot    uint64
+
+	routes   []routeCell
+	topology topology
+	denials  denials
+	draining atomic.Bool
+	stalls   stalls
+
+	dirty   chan struct{} // there are changes to copy
+	joined  chan struct{} // closed when the node has its first view
+	stop    context.CancelFunc
+	workers sync.WaitGroup
+	closing sync.Once
+}
+
+// maxBehind is how old the oldest change may be that was not given to the copies' streams:
+// beyond that a partition waits. Copying begins copyAfter the first change, so that many
+// go together.
+const (
+	maxBehind = 10 * time.Millisecond
+	copyAfter = 2 * time.Millisecond
+)
+
+// Start starts a node's part: when it returns the node listens, and joins in the background.
+func Start(c Config) (_ *Node, err error) {
+	if err := c.settle(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		Config: c, views: ring.NewBuilder(c.Partitions), started: time.Now(),
+		routes: make([]routeCell, c.Partitions), dirty: make(chan struct{}, 1), joined: make(chan struct{}),
+	}
+	n.topology.init()
+	for i := range n.routes {
+		n.routes[i].now.Store(&route{changed: make(chan struct{})})
+	}
+	n.table, err = limiter.NewTable(limiter.Config{
+		Partitions: c.Partitions, MaxKeys: c.MaxKeys, WhenFull: c.WhenFull,
+		Shared: true, MaxBehind: maxBehind, Wake: n.wake,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.boot = firstBoot()
+	n.stalls.ticked.Store(int64(c.Clock()))
+	lis, err := net.Listen("tcp", c.Peer)
+	if err != nil {
+		return nil, fmt.Errorf("peer: %w", err)
+	}
+	n.Peer = advertised(lis.Addr().String(), c.Advertise)
+	n.transport = peer.New(peer.Config{
+		Name: c.Name, Listener: lis, Cluster: c.Secrets, Handler: (*handler)(n), Log: c.Log, Clock: c.Clock,
+	})
+	n.transport.SetBoot(n.boot)
+	n.gossip, err = gossip.Start(gossip.Config{
+		Meta: n.meta(), Bind: c.Gossip, Advertise: c.Advertise, Seeds: c.Join, Label: c.Label, Keys: c.GossipKeys, Log: c.Log,
+	})
+	if err != nil {
+		stop()
+		_ = n.transport.Close(context.Background())
+		return nil, fmt.Errorf("gossip: %w", err)
+	}
+	n.workers.Go(func() { n.follow(ctx) })
+	n.workers.Go(func() { n.tick(ctx) })
+	n.workers.Go(func() { n.replicate(ctx) })
+	return n, nil
+}
+
+// firstBoot is the boot number of a name that nobody has seen: seconds, and a nonce. If a
+// higher one was seen, the node takes the next above that.
+func firstBoot() uint64 { return uint64(time.Now().Unix())<<16 | rand.Uint64N(1<<16) }
+
+// advertised is the address that others are told: that of the listener, with the host that
+// is to be advertised.
+func advertised(listening, host string) string {
+	if host == "" {
+		return listening
+	}
+	_, port, err := net.SplitHostPort(listening)
+	if err != nil {
+		return listening
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// Table is the table whose partitions the node shares with the others.
+func (n *Node) Table() *limiter.Table { return n.table }
+
+// PeerAddr and GossipAddr return where other nodes reach this one.
+func (n *Node) PeerAddr() string   { return n.Peer }
+func (n *Node) GossipAddr() string { return n.gossip.Addr() }
+
+// Joined is closed when the node has met the others, or started alone.
+func (n *Node) Joined() <-chan struct{} { return n.joined }
+
+func (n *Node) meta() gossip.Meta {
+	return gossip.Meta{
+		Name: n.Name, Boot: n.boot, Draining: n.draining.Load(), Peer: n.Peer, GRPC: n.GRPC, Admin: n.Admin,
+		Protocol: Protocol, Ring: ring.Fingerprint(n.Partitions), Keys: n.Secrets, Policy: fingerprint(n.Policy),
+	}
+}
+
+// fingerprint is the number by which gossip compares policies.
+func fingerprint(of string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, of) // never fails
+	return h.Sum64()
+}
+
+// settlePoll is how often a node that has joined looks whether all is decided somewhere.
+const settlePoll = 20 * time.Millisecond
+
+// AwaitSettled waits until this node has joined and knows of each partition who decides for
+// it, or ctx ends.
+func (n *Node) AwaitSettled(ctx context.Context) error {
+	for {
+		if n.settled() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(settlePoll):
+		}
+	}
+}
+
+func (n *Node) settled() bool {
+	select {
+	case <-n.joined:
+	default:
+		return false
+	}
+	for i := range n.routes {
+		if r := n.routes[i].now.Load(); r.Holder == "" || r.Held && !r.permitted {
+			return false
+		}
+	}
+	return true
+}
+
+// Bounds on leaving.
+const (
+	drainMost = 30 * time.Second
+	drainPoll = 10 * time.Millisecond
+	leaveMost = 2 * time.Second
+)
+
+// Drain hands all that the node holds to the others: it returns when they have it all, with
+// their copies, or after 30 s, or when ctx ends, with the number of partitions that are
+// left. Calls are answered meanwhile.
+func (n *Node) Drain(ctx context.Context) (left int) {
+	ctx, cancel := context.WithTimeout(ctx, drainMost)
+	defer cancel()
+	if !n.draining.Swap(true) {
+		if err := n.gossip.Update(n.meta()); err != nil {
+			n.Log.Warn("others were not told that this node drains", "error", err)
+		}
+		n.look()
+	}
+	ticker := time.NewTicker(drainPoll)
+	defer ticker.Stop()
+	for {
+		held, rest := n.undrained()
+		if held+rest == 0 {
+			return 0
+		}
+		select {
+		case <-ctx.Done():
+			return held
+		case <-ticker.C:
+		}
+	}
+}
+
+// undrained returns how many partitions the node holds, and what else keeps it: copies, and
+// remainders. If all others are leaving too there is nobody to wait for.
+func (n *Node) undrained() (held, rest int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.machine == nil || n.view == nil {
+		return 0, 0
+	}
+	anyStays := false
+	for _, m := range n.view.Members() {
+		anyStays = anyStays || m.Name != n.Name && !m.Draining
+	}
+	if !anyStays {
+		return 0, 0
+	}
+	held, rest = n.machine.Holds()
+	if n.machine.Unsettled() {
+		rest++
+	}
+	return held, rest
+}
+
+// Close leaves the cluster and ends all connections. What was not drained is lost.
+func (n *Node) Close(ctx context.Context) (err error) {
+	n.closing.Do(func() {
+		leave, cancel := context.WithTimeout(ctx, leaveMost)
+		defer cancel()
+		if err := n.gossip.Leave(leave); err != nil {
+			n.Log.Debug("left without a good-bye", "error", err)
+		}
+		n.stop()
+		n.workers.Wait()
+		err = n.transport.Close(ctx)
+		if e := n.gossip.Shutdown(); err == nil {
+			err = e
+		}
+	})
+	return err
+}
+
+// log levels of the turns that partitions take: too many to tell by default.
+func (n *Node) note(p limiter.PartitionID, what string) {
+	n.Log.LogAttrs(context.Background(), slog.LevelDebug, "partition", slog.Int("partition", int(p)), slog.String("turn", what))
+}

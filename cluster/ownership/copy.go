@@ -1,0 +1,306 @@
+package ownership
+
+import (
+	"time"
+
+	"github.com/overten/sluice/limiter"
+)
+
+// Bounds on what is under way to a copy.
+const (
+	maxFlight   = 4 << 20  // bytes of snapshots to one node
+	resendAfter = 2 * Beat // without an acknowledgement
+	installMost = 2 * time.Second
+	rewindPause = 20 * time.Millisecond
+)
+
+// copyOf is what a holder knows of one copy.
+//
+// It is registered from the first pledge that it gave with a complete copy until it has
+// left, says itself that it has none, or was dropped in a round. While it is registered
+// the holder decides only with its pledge.
+type copyOf struct {
+	name       string
+	boot       uint64
+	registered bool
+	leaving    bool
+	pledged    limiter.Instant // when the ask was sent that it answered with a pledge
+
+	state    copyState
+	sent     uint64          // the last change that was sent; from installing on
+	acked    uint64          // the last change that it has
+	progress limiter.Instant // when it last acknowledged something, or was sent something having all
+	rewound  limiter.Instant
+	flight   int // bytes of the snapshot under way
+}
+
+// copyState is what the holder knows of a copy's state.
+type copyState uint8
+
+const (
+	asking     copyState = iota // nothing: an answer will tell
+	lacking                     // it needs a snapshot
+	installing                  // a snapshot is under way, and changes behind it
+	following                   // it has all up to acked
+)
+
+// lostTrack forgets what is known of a copy's state.
+func (m *Machine) lostTrack(c *copyOf) {
+	m.landed(c)
+	c.state = asking
+}
+
+// landed ends the flight of a copy's snapshot.
+func (m *Machine) landed(c *copyOf) {
+	if p := m.peers[c.name]; p != nil && p.boot == c.boot {
+		p.flight -= c.flight
+	}
+	c.flight = 0
+}
+
+// covers tells whether the log has all that follows change seq.
+func (h *holding) covers(seq uint64) bool {
+	return seq == h.last || len(h.log) > 0 && seq+1 >= h.first && seq <= h.last
+}
+
+// copyAnswered takes a copy's answer to an ask: what it has, and its pledge.
+func (m *Machine) copyAnswered(pt *part, c *copyOf, a *Pledge) {
+	h := pt.hold
+	switch {
+	case c.state == asking && a.Complete && h.covers(a.Seq):
+		c.state, c.sent, c.acked, c.progress = following, a.Seq, a.Seq, m.now
+	case c.state == asking:
+		c.state = lacking
+	case c.state == installing:
+		return
+	case a.Complete:
+		m.advance(pt, c, a.Seq)
+	case a.Asked > c.progress:
+		c.state = lacking
+	}
+	if !a.Complete && c.registered && c.state == lacking {
+		c.registered = false // it says itself that it has nothing to stand with
+		m.urgent = true
+		m.touch(pt)
+	}
+	if a.Given && a.Complete && c.state == following {
+		c.pledged = max(c.pledged, a.Asked)
+		if !c.registered && !c.leaving {
+			m.note(pt, "has a copy at %s", c.name)
+			c.registered = true
+			m.urgent = true
+			m.touch(pt)
+		}
+	}
+	m.feed(pt)
+}
+
+// advance notes how far a copy has come.
+func (m *Machine) advance(pt *part, c *copyOf, seq uint64) {
+	if seq < c.acked || seq == c.acked && c.sent > seq || seq > pt.hold.last {
+		return
+	}
+	c.progress = m.now
+	if seq == c.acked {
+		return
+	}
+	c.acked = seq
+	c.sent = max(c.sent, seq)
+	if c.registered {
+		m.touch(pt)
+	}
+	if pt.hold.handoff != nil {
+		m.urgent = true
+	}
+}
+
+// acked takes a copy's acknowledgement.
+func (m *Machine) acked(p *peer, a *Ack) {
+	pt := &m.parts[a.Partition]
+	h := pt.hold
+	if h == nil {
+		return
+	}
+	c := h.copyAt(p.name)
+	if c == nil || c.boot != p.boot {
+		return
+	}
+	same := a.At.Gen == pt.gen
+	switch {
+	case c.state == installing && same && a.At.Seq >= c.acked:
+		m.landed(c)
+		c.state, c.progress = following, m.now
+		pt.askNow = true
+		m.urgent = true
+		m.advance(pt, c, a.At.Seq)
+	case c.state != following:
+	case !same && a.Gap:
+		c.state = asking
+	case same && a.Gap && m.now.Sub(c.rewound) > rewindPause:
+		m.advance(pt, c, a.At.Seq)
+		m.rewind(pt, c)
+	case same:
+		m.advance(pt, c, a.At.Seq)
+	}
+	m.feed(pt)
+	m.permitNow(pt)
+}
+
+// rewind sends a copy again what it has not acknowledged.
+func (m *Machine) rewind(pt *part, c *copyOf) {
+	c.rewound, c.progress = m.now, m.now
+	if pt.hold.covers(c.acked) {
+		c.sent = c.acked
+	} else {
+		c.state = lacking
+	}
+}
+
+// feed sends each copy what it lacks.
+func (m *Machine) feed(pt *part) {
+	for _, c := range pt.hold.copies {
+		p := m.peers[c.name]
+		if p == nil || p.gone || p.boot != c.boot || c.leaving {
+			continue
+		}
+		if c.state == installing && m.now.Sub(c.progress) > installMost {
+			m.lostTrack(c)
+		}
+		if c.state == following && c.acked < c.sent && m.now.Sub(c.progress) > resendAfter {
+			m.rewind(pt, c)
+		}
+		switch {
+		case c.state >= installing:
+			m.sendDeltas(pt, c)
+		case c.state == lacking && p.flight < maxFlight:
+			m.sendSnapshot(pt, c, p)
+		}
+	}
+}
+
+func (m *Machine) sendDeltas(pt *part, c *copyOf) {
+	h := pt.hold
+	if c.sent >= h.last {
+		return
+	}
+	if c.sent == c.acked {
+		c.progress = m.now
+	}
+	out := m.out.copying(c.name)
+	for i := range h.log {
+		if l := &h.log[i]; l.Last > c.sent {
+			out.Deltas = append(out.Deltas, Delta{pt.id, pt.gen.Number, l.Changes, l.Mark})
+		}
+	}
+	c.sent = h.last
+}
+
+func (m *Machine) sendSnapshot(pt *part, c *copyOf, p *peer) {
+	m.take(pt)
+	h := pt.hold
+	state, _ := m.Store.Snapshot(nil, pt.id, 0)
+	out := m.out.copying(c.name)
+	out.Snapshots = append(out.Snapshots, Snapshot{pt.id, Position{pt.gen, h.last}, append([]Position(nil), pt.past...), state})
+	c.state, c.sent, c.acked, c.progress = installing, h.last, h.last, m.now
+	c.flight = len(state) + 64
+	p.flight += c.flight
+}
+
+// The copy's side.
+
+// installed takes a snapshot.
+func (m *Machine) installed(p *peer, s *Snapshot) {
+	pt := &m.parts[s.Partition]
+	g := s.At.Gen
+	if pt.hold != nil || pt.round != nil || pt.complete && pt.at.Gen.After(g) || pt.complete && pt.at.Gen == g && pt.at.Seq > s.At.Seq {
+		return
+	}
+	if err := m.Store.Install(pt.id, s.State, p.shift.value(), m.now); err != nil {
+		return
+	}
+	pt.complete, pt.at = true, s.At
+	pt.past = append(marks(nil), s.Past...)
+	m.learn(pt, g)
+	pt.askedLast = m.now
+	m.ack(p, pt, false)
+}
+
+// followed takes changes.
+func (m *Machine) followed(p *peer, d *Delta) {
+	pt := &m.parts[d.Partition]
+	g := Generation{d.Number, p.name, p.boot}
+	if pt.hold != nil || !pt.complete || pt.at.Gen != g || d.Changes.First > pt.at.Seq+1 {
+		if pt.hold == nil {
+			m.ack(p, pt, true)
+		}
+		return
+	}
+	if d.Changes.Last > pt.at.Seq {
+		if err := m.Store.ApplyFrom(pt.id, d.Changes.Bytes, d.Changes.First, pt.at.Seq+1, p.shift.value(), m.now); err != nil {
+			pt.complete = false
+			m.ack(p, pt, true)
+			return
+		}
+		pt.at.Seq = d.Changes.Last
+		pt.past.add(d.Mark)
+	}
+	m.ack(p, pt, false)
+}
+
+func (m *Machine) ack(p *peer, pt *part, gap bool) {
+	a := Ack{Partition: pt.id, Gap: gap}
+	if pt.complete {
+		a.At = pt.at
+	}
+	out := m.out.copying(p.name)
+	for i := len(out.Acks) - 1; i >= 0 && i >= len(out.Acks)-8; i-- { // the last word counts
+		if out.Acks[i].Partition == pt.id {
+			out.Acks[i] = a
+			return
+		}
+	}
+	out.Acks = append(out.Acks, a)
+}
+
+// leave takes that the holder no longer needs this copy.
+func (m *Machine) leave(p *peer, l *Leave) {
+	pt := &m.parts[l.Partition]
+	g := Generation{l.Number, p.name, p.boot}
+	if pt.hold != nil || pt.round != nil || pt.complete && pt.at.Gen.After(g) {
+		return
+	}
+	m.discard(pt)
+	f := m.out.frame(p.name)
+	f.Lefts = append(f.Lefts, Left{pt.id, l.Number})
+}
+
+// discard forgets a copy.
+func (m *Machine) discard(pt *part) {
+	if pt.complete || pt.at != (Position{}) {
+		m.Store.Clear(pt.id)
+	}
+	pt.complete, pt.at, pt.past, pt.commit = false, Position{}, nil, nil
+	m.touch(pt)
+}
+
+// left takes that a copy is gone.
+func (m *Machine) left(p *peer, l *Left) {
+	pt := &m.parts[l.Partition]
+	h := pt.hold
+	if h == nil || l.Number != pt.gen.Number {
+		return
+	}
+	for i, c := range h.copies {
+		if c.name != p.name || c.boot != p.boot {
+			continue
+		}
+		m.lostTrack(c)
+		c.registered, c.pledged = false, 0
+		if c.leaving {
+			h.copies = append(h.copies[:i], h.copies[i+1:]...)
+		}
+		m.urgent = true
+		m.touch(pt)
+		return
+	}
+}

@@ -1,0 +1,166 @@
+package ownership
+
+import (
+	"slices"
+
+	"github.com/overten/sluice/limiter"
+)
+
+// handoff is a holder that has frozen the partition, to give it to the owner.
+type handoff struct {
+	to    string
+	boot  uint64
+	began limiter.Instant
+}
+
+// committed is a holder's memory of having given the partition up, until it hears that
+// the receiver holds: the commit may be lost.
+type committed struct {
+	to     string
+	boot   uint64
+	at     Position
+	copies []string
+	sent   limiter.Instant
+	heard  bool
+}
+
+// maxHandoffs bounds how many partitions are frozen at a time, so that none is for long.
+const maxHandoffs = 32
+
+// handOver gives a partition to its owner when the owner has a copy: it freezes it, sends
+// what is left, and commits when every copy has all.
+func (m *Machine) handOver(pt *part) {
+	h := pt.hold
+	owner := m.view.Owner(int(pt.id))
+	if h.handoff == nil {
+		c := h.copyAt(owner)
+		if owner == m.Name || c == nil || !c.registered || c.state != following || h.permit <= m.now || m.frozen >= maxHandoffs || m.now < h.noHandoff {
+			return
+		}
+		m.frozen++
+		h.handoff = &handoff{to: c.name, boot: c.boot, began: m.now}
+		m.permit(pt, 0)
+		m.take(pt)
+		m.feed(pt)
+		m.touch(pt)
+	}
+	c := h.copyAt(h.handoff.to)
+	if owner != h.handoff.to || c == nil || c.boot != h.handoff.boot || !c.registered || m.now.Sub(h.handoff.began) > handoffMost {
+		m.cancelHandoff(pt)
+		return
+	}
+	copies := []string{m.Name}
+	for _, c := range h.copies {
+		if c.registered && (c.state != following || c.acked < h.last) {
+			return
+		}
+		if c.registered && c.name != owner {
+			copies = append(copies, c.name)
+		}
+	}
+	m.giveUp(pt, copies)
+}
+
+// cancelHandoff lets the holder go on.
+func (m *Machine) cancelHandoff(pt *part) {
+	m.note(pt, "goes on with %v, not given to %s", pt.gen, pt.hold.handoff.to)
+	m.frozen--
+	pt.hold.handoff = nil
+	pt.hold.noHandoff = m.now.Add(resend)
+	m.touch(pt)
+}
+
+// giveUp ends the holding for good: the node becomes one of the owner's copies.
+func (m *Machine) giveUp(pt *part, copies []string) {
+	h := pt.hold
+	at := Position{pt.gen, h.last}
+	pt.commit = &committed{to: h.handoff.to, boot: h.handoff.boot, at: at, copies: copies}
+	m.endHolding(pt)
+	pt.complete, pt.at = true, at
+	pt.holder = claim{heard: m.now}
+	pt.askedLast, pt.pledge = m.now, pledge{}
+	m.announce = true
+	m.note(pt, "gives %v at %d to %s, copies at %v", pt.gen, at.Seq, pt.commit.to, copies)
+	m.sendCommit(pt)
+}
+
+// endHolding forgets what only a holder knows.
+func (m *Machine) endHolding(pt *part) {
+	h := pt.hold
+	if h.handoff != nil {
+		m.frozen--
+	}
+	for _, c := range h.copies {
+		m.landed(c)
+	}
+	if pt.round != nil {
+		m.withdraw(pt)
+	}
+	m.permit(pt, 0)
+	m.Store.Record(pt.id, false)
+	pt.hold = nil
+	m.touch(pt)
+}
+
+func (m *Machine) sendCommit(pt *part) {
+	c := pt.commit
+	c.sent = m.now
+	f := m.out.frame(c.to)
+	f.Commits = append(f.Commits, Commit{pt.id, c.at, c.copies})
+}
+
+// handed takes a partition that its holder gives to this node.
+func (m *Machine) handed(p *peer, c *Commit) {
+	pt := &m.parts[c.Partition]
+	if pt.hold != nil || pt.round != nil || !pt.complete || pt.at != c.At || c.At.Gen.Name != p.name || c.At.Gen.Boot != p.boot {
+		return
+	}
+	if pl := &pt.pledge; pl.to != p.name && pl.until() > m.now && m.sameLife(pl.to, pl.boot) {
+		return
+	}
+	m.begin(pt, pt.known.Number+1, c.At, true)
+	for _, name := range c.Copies {
+		if name == m.Name || m.peers[name] == nil {
+			continue
+		}
+		pt.hold.copies = append(pt.hold.copies, &copyOf{
+			name: name, boot: m.peers[name].boot, registered: true, state: following, progress: m.now,
+		})
+	}
+}
+
+// remind sends again what was not heard of: a commit, and a remainder.
+func (m *Machine) remind(pt *part) {
+	if c := pt.commit; c != nil {
+		switch {
+		case c.heard || !m.sameLife(c.to, c.boot):
+			if pt.at.Gen != c.at.Gen {
+				pt.commit = nil
+			}
+		case m.now.Sub(c.sent) >= resend && pt.complete && pt.at == c.at && pt.round == nil:
+			m.sendCommit(pt)
+		}
+	}
+	if pt.aside != nil {
+		m.sendAside(pt)
+	}
+}
+
+// Holds tells what the node has: partitions held and not, copies, for a drain to wait on.
+func (m *Machine) Holds() (held, copies int) {
+	for i := range m.parts {
+		pt := &m.parts[i]
+		switch {
+		case pt.hold != nil:
+			held++
+		case pt.complete:
+			copies++
+		}
+	}
+	return held, copies
+}
+
+// Unsettled tells whether a former holding's remainder has not been taken yet.
+func (m *Machine) Unsettled() bool {
+	return slices.ContainsFunc(m.parts, func(pt part) bool { return pt.aside != nil })
+}

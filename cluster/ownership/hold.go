@@ -1,0 +1,359 @@
+package ownership
+
+import (
+	"time"
+
+	"github.com/overten/sluice/limiter"
+)
+
+// holding is what a holder knows beside the state.
+//
+// It is permitted while every registered copy has pledged, and has all that is older than
+// Failover; without a registered copy, while one other live node has; alone, from tick to
+// tick.
+type holding struct {
+	permit limiter.Instant
+	copies []*copyOf
+
+	witness   string // whom it asks while no copy is registered
+	witnessed limiter.Instant
+	asking    limiter.Instant // since when the present witness is asked in vain
+
+	// log has the changes from first to last that some copy may lack.
+	log         []Stretch
+	first, last uint64
+	logBytes    int
+	fork        *fork
+
+	handoff   *handoff
+	noHandoff limiter.Instant // not again before
+	closed    limiter.Instant // not to be decided before, as what is missing was lost
+}
+
+// fork is where a copy was dropped that may have become a holder elsewhere.
+type fork struct {
+	acked uint64          // the last change that it is known to have
+	at    limiter.Instant // when the first that it lacks was decided
+	until limiter.Instant // how long this matters
+	cut   bool            // changes after acked are no longer in the log
+}
+
+// A copy that was dropped keeps the log so long that all it lacks can be told exactly,
+// up to so many bytes of a partition.
+const maxForkLog = 1 << 20
+
+func (h *holding) copyAt(name string) *copyOf {
+	for _, c := range h.copies {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func (h *holding) registered() (n int) {
+	for _, c := range h.copies {
+		if c.registered {
+			n++
+		}
+	}
+	return n
+}
+
+// void forgets what others have pledged.
+func (h *holding) void() {
+	h.witnessed = 0
+	for _, c := range h.copies {
+		c.pledged = 0
+	}
+}
+
+// safe returns the last change that every registered copy has.
+func (h *holding) safe() uint64 {
+	safe := ^uint64(0)
+	for _, c := range h.copies {
+		if c.registered {
+			safe = min(safe, c.acked)
+		}
+	}
+	return safe
+}
+
+// oldestUnacked returns when the first change was decided that c lacks, and whether there
+// is one.
+func (h *holding) oldestUnacked(c *copyOf) (limiter.Instant, bool) {
+	for i := range h.log {
+		if h.log[i].Last > c.acked {
+			return h.log[i].Since, true
+		}
+	}
+	return 0, false
+}
+
+// begin makes this node the holder, from the state that it has.
+func (m *Machine) begin(pt *part, number uint64, parent Position, handed bool) {
+	pt.past.add(parent)
+	pt.gen, pt.parent, pt.handed = Generation{number, m.Name, m.Boot}, parent, handed
+	pt.known = pt.gen
+	pt.hold = &holding{}
+	pt.complete, pt.at = false, Position{}
+	pt.commit = nil
+	if pt.aside != nil && pt.aside.gen == parent.Gen {
+		pt.aside = nil // it is part of the state that this begins with
+	}
+	pt.holder = claim{name: m.Name, gen: pt.gen, heard: m.now}
+	pt.pledge = pledge{}
+	m.Store.Permit(pt.id, 0)
+	m.Store.Record(pt.id, true)
+	pt.askNow = true
+	m.urgent, m.announce = true, true
+	m.touch(pt)
+	m.note(pt, "begins %v from %v/%d", pt.gen, parent.Gen, parent.Seq)
+}
+
+// permitNow brings a holder's permit up to date.
+func (m *Machine) permitNow(pt *part) {
+	h := pt.hold
+	until := m.permitOf(pt)
+	if h.handoff != nil || !m.enough() || h.closed > m.now {
+		until = 0
+	}
+	m.permit(pt, until)
+}
+
+func (m *Machine) permitOf(pt *part) limiter.Instant {
+	h := pt.hold
+	until, any := limiter.Instant(0), false
+	for _, c := range h.copies {
+		if !c.registered {
+			continue
+		}
+		may := limiter.Instant(0)
+		if c.pledged > 0 {
+			may = c.pledged.Add(Failover)
+		}
+		if since, ok := h.oldestUnacked(c); ok {
+			may = min(may, since.Add(Failover))
+		}
+		if !any || may < until {
+			until = may
+		}
+		any = true
+	}
+	switch {
+	case any:
+	case m.alone():
+		until = m.ticked.Add(alonePermit)
+	case h.witnessed > 0:
+		until = h.witnessed.Add(Failover)
+	}
+	return until
+}
+
+func (m *Machine) permit(pt *part, until limiter.Instant) {
+	h := pt.hold
+	if h.permit == until {
+		return
+	}
+	if (h.permit > m.now) != (until > m.now) {
+		m.touch(pt)
+		m.announce = true
+	}
+	h.permit = until
+	m.Store.Permit(pt.id, until)
+}
+
+// keep does what a holder has to: it looks after its copies and its permit.
+func (m *Machine) keep(pt *part) {
+	h := pt.hold
+	m.take(pt)
+	wanted := m.wanted(pt)
+	if wanted != "" && h.copyAt(wanted) == nil {
+		h.copies = append(h.copies, &copyOf{name: wanted, boot: m.peers[wanted].boot})
+		pt.askNow = true
+	}
+	m.lookAfterCopies(pt, wanted)
+	if h.registered() == 0 {
+		m.findWitness(pt)
+	}
+	if pt.askNow {
+		pt.askNow = false
+		m.ask(pt)
+	}
+	m.feed(pt)
+	m.trim(pt)
+	m.handOver(pt)
+	if pt.hold != nil {
+		m.permitNow(pt)
+	}
+}
+
+// wanted returns who should have the copy: the owner, to hand over to it, or, if this
+// node is that, the successor; if neither can be reached, any other node.
+func (m *Machine) wanted(pt *part) string {
+	for _, name := range [2]string{m.view.Owner(int(pt.id)), m.view.Successor(int(pt.id))} {
+		if name != "" && name != m.Name && m.reachable(name) {
+			return name
+		}
+	}
+	if m.view.Owner(int(pt.id)) == m.Name && m.view.Successor(int(pt.id)) == "" {
+		return "" // all others are leaving
+	}
+	for _, c := range pt.hold.copies {
+		if m.reachable(c.name) && !m.isDraining(c.name) {
+			return c.name
+		}
+	}
+	members := m.view.Members()
+	for i := range members {
+		if o := members[(i+int(pt.id))%len(members)]; o.Name != m.Name && !o.Draining && m.reachable(o.Name) {
+			return o.Name
+		}
+	}
+	return ""
+}
+
+// lookAfterCopies drops the copies that are gone or silent, and lets those leave that are
+// no longer wanted.
+func (m *Machine) lookAfterCopies(pt *part, wanted string) {
+	h := pt.hold
+	w := h.copyAt(wanted)
+	covered := w != nil && w.registered
+	for i := 0; i < len(h.copies); i++ {
+		c := h.copies[i]
+		p := m.peers[c.name]
+		lost := p == nil || p.gone || p.boot != c.boot || !m.heardLately(p, Failover)
+		switch {
+		case lost && !c.registered:
+			h.copies = append(h.copies[:i], h.copies[i+1:]...)
+			i--
+		case lost:
+			m.standTo(pt, Drop)
+		case c.name == wanted:
+			c.leaving = false
+		case h.handoff != nil:
+		case covered || wanted == "" && m.isDraining(c.name):
+			c.leaving = true
+		}
+		if c.leaving && !lost && pt.askNow {
+			f := m.out.frame(c.name)
+			f.Leaves = append(f.Leaves, Leave{pt.id, pt.gen.Number})
+		}
+	}
+}
+
+func (m *Machine) isDraining(name string) bool {
+	member, ok := m.view.Member(name)
+	return ok && member.Draining
+}
+
+// findWitness chooses whom to ask for a pledge while there is no registered copy: a live
+// node, another one if it does not answer.
+func (m *Machine) findWitness(pt *part) {
+	h := pt.hold
+	if h.witness != "" && m.reachable(h.witness) && (m.now.Sub(h.asking) < 3*Beat || m.now.Sub(h.witnessed) < 3*Beat) {
+		return
+	}
+	best := ""
+	for name, p := range m.peers { // the next in the order of names, round and round
+		if !m.reachable(name) || p.young || name == h.witness {
+			continue
+		}
+		if best == "" || (name > h.witness) != (best > h.witness) && name > h.witness || (name > h.witness) == (best > h.witness) && name < best {
+			best = name
+		}
+	}
+	if best != "" {
+		h.witness, h.asking, h.witnessed = best, m.now, 0
+		pt.askNow = true
+	}
+}
+
+// ask asks the copies, or the witness, for their pledges.
+func (m *Machine) ask(pt *part) {
+	h := pt.hold
+	a := Ask{Partition: pt.id, Number: pt.gen.Number, Parent: pt.parent, Handed: pt.handed, Copy: true}
+	asked := false
+	for _, c := range h.copies {
+		f := m.out.frame(c.name)
+		f.Asks = append(f.Asks, a)
+		asked = asked || c.name == h.witness
+	}
+	if h.registered() == 0 && h.witness != "" && !asked {
+		a.Copy = false
+		f := m.out.frame(h.witness)
+		f.Asks = append(f.Asks, a)
+	}
+}
+
+// take puts what was decided since the last time into the log.
+func (m *Machine) take(pt *part) {
+	h := pt.hold
+	if ch := m.Store.Take(pt.id); ch.Last > 0 {
+		h.append(Stretch{Changes: ch})
+	}
+}
+
+func (h *holding) append(l Stretch) {
+	if len(h.log) == 0 {
+		h.first = l.First
+	}
+	h.log = append(h.log, l)
+	h.last = l.Last
+	h.logBytes += len(l.Bytes)
+}
+
+// trim forgets the changes that every copy has, but not those that a dropped one lacks.
+func (m *Machine) trim(pt *part) {
+	h := pt.hold
+	keep := h.last
+	for _, c := range h.copies {
+		if c.state >= installing || c.registered {
+			keep = min(keep, c.acked)
+		}
+	}
+	if f := h.fork; f != nil {
+		switch {
+		case m.now > f.until:
+			h.fork = nil
+		case !f.cut && h.logBytes > maxForkLog:
+			f.cut = true
+		case !f.cut:
+			keep = min(keep, f.acked)
+		}
+	}
+	n := 0
+	for n < len(h.log) && h.log[n].Last <= keep {
+		h.logBytes -= len(h.log[n].Bytes)
+		n++
+	}
+	if n > 0 {
+		h.log = append([]Stretch(nil), h.log[n:]...)
+		h.first = h.last + 1
+		if len(h.log) > 0 {
+			h.first = h.log[0].First
+		}
+	}
+}
+
+// forget removes a copy that was dropped. It may yet become a holder, elsewhere: what it
+// lacks must be known for as long as it counts.
+func (m *Machine) forget(pt *part, c *copyOf) {
+	h := pt.hold
+	for i := range h.copies {
+		if h.copies[i] == c {
+			h.copies = append(h.copies[:i], h.copies[i+1:]...)
+			break
+		}
+	}
+	m.note(pt, "drops the copy of %s, which had %d of %d", c.name, c.acked, h.last)
+	at, ok := h.oldestUnacked(c)
+	if !ok {
+		at = m.now
+	}
+	f := &fork{acked: c.acked, at: at, until: m.now.Add(m.Horizon + time.Minute)}
+	if h.fork != nil && h.fork.acked < f.acked {
+		f.acked, f.at, f.cut = h.fork.acked, h.fork.at, h.fork.cut
+	}
+	h.fork = f
+}

@@ -1,0 +1,345 @@
+package ownership
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/overten/sluice/cluster/ring"
+	"github.com/overten/sluice/limiter"
+)
+
+// The protocol's times.
+const (
+	// Failover is how long a permit lasts from the asking, and a silence until a holder or
+	// a copy is given up.
+	Failover = 500 * time.Millisecond
+	// Binding is how long a pledge binds from the answering, and how long a copy waits
+	// before it stands: longer than any permit that the pledge gave.
+	Binding = Failover + 50*time.Millisecond
+	// Beat is the time between two heartbeats, and between two requests for a pledge.
+	Beat = 100 * time.Millisecond
+	// TickEvery is how often Tick is to be called.
+	TickEvery = 50 * time.Millisecond
+
+	stall       = Failover / 2    // between two ticks: more than this, and we were paused
+	alonePermit = Failover / 2    // what a lone node's tick permits
+	holdViews   = 2 * time.Second // after a stall: what gossip then says is old
+	resend      = 2 * Beat
+	beginAfter  = Binding + 150*time.Millisecond // an owner's patience with holders and copies
+	handoffMost = 200 * time.Millisecond         // without progress: the holder goes on
+	roundPause  = 50 * time.Millisecond          // at least, and at most twice more, between rounds
+	buryAfter   = time.Minute
+	shiftWindow = 2 * time.Second        // the smallest delay of one to two of these counts
+	shiftMargin = 500 * time.Microsecond // what clocks may drift apart in that time
+)
+
+// A Store keeps the state of partitions: a limiter.Table.
+type Store interface {
+	Permit(p limiter.PartitionID, until limiter.Instant) (last uint64)
+	Record(p limiter.PartitionID, on bool)
+	Take(p limiter.PartitionID) limiter.Changes
+	Dirty(dst []limiter.PartitionID) []limiter.PartitionID
+	Snapshot(dst []byte, p limiter.PartitionID, since limiter.Instant) ([]byte, uint64)
+	Install(p limiter.PartitionID, snapshot []byte, shift time.Duration, now limiter.Instant) error
+	ApplyFrom(p limiter.PartitionID, changes []byte, from, first uint64, shift time.Duration, now limiter.Instant) error
+	Merge(p limiter.PartitionID, state []byte, from, first uint64, shift time.Duration, now limiter.Instant) error
+	Clear(p limiter.PartitionID)
+	Doubt(p limiter.PartitionID, e limiter.Exactness, since limiter.Instant, half bool)
+	Prolong(p limiter.PartitionID, d time.Duration)
+}
+
+// Lost says how a partition is answered for whose state was lost with its holder and its
+// copy, for as long as what was lost would have counted.
+type Lost uint8
+
+const (
+	LostOpen   Lost = iota // from nothing, degraded
+	LostHalf               // from nothing with half the limits, degraded
+	LostClosed             // not at all
+)
+
+// Config says who the machine is for.
+type Config struct {
+	Name       string // of this node
+	Boot       uint64 // of this node: higher than that of any earlier life
+	Partitions int
+	Store      Store
+	Rand       *rand.Rand
+	Horizon    time.Duration // the longest window of any tier
+	MinMembers int           // with fewer members in view the node decides nothing
+	Lost       Lost
+	Start      limiter.Instant // now
+	// Note, if not nil, is told of every turn that a partition takes, for logs and traces.
+	Note func(p limiter.PartitionID, what string)
+}
+
+// A Machine is what one node knows and says of who may decide. It is not safe for
+// concurrent use. Each method but Route, Frames and Holds takes the present instant.
+type Machine struct {
+	Config
+	view  *ring.View // nil until the node has joined
+	next  *ring.View // a view that is held back
+	peers map[string]*peer
+	parts []part
+
+	now       limiter.Instant
+	ticked    limiter.Instant
+	beaten    limiter.Instant // when the last heartbeat went out
+	viewsFrom limiter.Instant // views are held back until then
+	aloneFrom limiter.Instant // not before this may the node believe itself alone
+	rounds    uint64          // the number of the last one
+	frozen    int             // partitions that are being handed over
+
+	urgent   bool // what was learned may let partitions go on
+	announce bool // the others should know at once what we hold
+	out      outbox
+	touched  []limiter.PartitionID // whose Route changed
+	dirty    []limiter.PartitionID // scratch
+}
+
+// New returns the machine of a node that has not joined yet.
+func New(c Config) *Machine {
+	m := &Machine{Config: c, peers: make(map[string]*peer), parts: make([]part, c.Partitions), now: c.Start}
+	m.ticked, m.aloneFrom = c.Start, c.Start
+	for i := range m.parts {
+		m.parts[i].id = limiter.PartitionID(i)
+	}
+	m.out.to = make(map[string]*Letters)
+	return m
+}
+
+// SetView takes a new view. After a stall it is held back for a while: what gossip says
+// of a node that was paused is old.
+func (m *Machine) SetView(now limiter.Instant, v *ring.View) {
+	m.wake(now)
+	m.next = v
+	if now >= m.viewsFrom {
+		m.takeView()
+	} else {
+		m.meetAll(v) // who has come is real
+	}
+	m.settle()
+}
+
+// meetAll makes peers of the members of a view.
+func (m *Machine) meetAll(v *ring.View) {
+	for _, member := range v.Members() {
+		if member.Name != m.Name {
+			m.meet(member.Name, member.Boot).inView = true
+		}
+	}
+}
+
+func (m *Machine) takeView() {
+	v := m.next
+	m.next = nil
+	shrunk := m.view != nil && len(v.Members()) < len(m.view.Members())
+	if m.view != nil && m.view.ID() == v.ID() {
+		return
+	}
+	m.view = v
+	for _, p := range m.peers {
+		if p.inView {
+			p.inView, p.left = false, m.now
+		}
+	}
+	m.meetAll(v)
+	if shrunk && len(v.Members()) == 1 {
+		m.aloneFrom = max(m.aloneFrom, m.now.Add(stall))
+	}
+	for i := range m.parts {
+		pt := &m.parts[i]
+		pt.owned = v.Owner(i) == m.Name
+		pt.since = m.now
+		m.touch(pt)
+	}
+	m.urgent, m.announce = true, true
+}
+
+// bury forgets the peers that are no members and were not heard for long. Until then they
+// are told what this node holds: a split heals through them.
+func (m *Machine) bury() {
+	for name, p := range m.peers {
+		if !p.inView && m.now.Sub(p.left) > buryAfter {
+			delete(m.peers, name)
+		}
+	}
+}
+
+// wake moves the machine's time on, and notices that the node was paused.
+func (m *Machine) wake(now limiter.Instant) {
+	m.now = max(m.now, now)
+	if m.now.Sub(m.ticked) > stall {
+		m.ticked = m.now
+		m.paused()
+	}
+}
+
+// Tick lets time pass. It is to be called every TickEvery; a longer gap means that the
+// node was paused.
+func (m *Machine) Tick(now limiter.Instant) {
+	m.wake(now)
+	m.ticked = m.now
+	if m.next != nil && now >= m.viewsFrom {
+		m.takeView()
+	}
+	m.urgent = true
+	beat := now.Sub(m.beaten) >= Beat
+	if beat {
+		m.bury()
+		m.beaten = now
+		m.announce = true
+	}
+	for i := range m.parts {
+		m.parts[i].askNow = m.parts[i].askNow || beat
+	}
+	m.settle()
+}
+
+// paused is what a node does that wakes: what it was permitted others may decide by now,
+// and what it did not hear may have been said.
+func (m *Machine) paused() {
+	m.viewsFrom = m.now.Add(holdViews)
+	m.aloneFrom = m.now.Add(Binding)
+	for _, p := range m.peers {
+		if p.heard > 0 && !p.gone {
+			p.heard = m.now
+		}
+	}
+	for i := range m.parts {
+		pt := &m.parts[i]
+		pt.holder.heard = m.now
+		pt.since = m.now
+		if pt.round != nil {
+			m.withdraw(pt)
+		}
+		if pt.hold != nil {
+			pt.hold.void()
+			m.permit(pt, 0)
+		}
+	}
+}
+
+// Gone tells that a life of a node has provably ended: all its connections ended, and a
+// new one was refused.
+func (m *Machine) Gone(now limiter.Instant, name string, boot uint64) {
+	m.wake(now)
+	if p := m.peers[name]; p != nil && p.boot == boot {
+		p.gone = true
+		m.urgent = true
+	}
+	m.settle()
+}
+
+// Relinked tells that the link for copies to a node began anew: what was under way on it
+// may be lost.
+func (m *Machine) Relinked(now limiter.Instant, name string) {
+	m.wake(now)
+	for i := range m.parts {
+		if h := m.parts[i].hold; h != nil {
+			if c := h.copyAt(name); c != nil {
+				m.lostTrack(c)
+				m.parts[i].askNow = true
+			}
+		}
+	}
+	m.urgent = true
+	m.settle()
+}
+
+// Replicate sends what was decided since the last call to the copies. It is to be called
+// a few milliseconds after the store has something to take.
+func (m *Machine) Replicate(now limiter.Instant) {
+	m.wake(now)
+	m.dirty = m.Store.Dirty(m.dirty[:0])
+	for _, id := range m.dirty {
+		if pt := &m.parts[id]; pt.hold != nil {
+			m.take(pt)
+			m.feed(pt)
+		}
+	}
+}
+
+// settle lets every partition go on by what was learned.
+func (m *Machine) settle() {
+	if m.view == nil {
+		return
+	}
+	for m.urgent {
+		m.urgent = false
+		for i := range m.parts {
+			m.evaluate(&m.parts[i])
+		}
+	}
+	if m.announce {
+		m.announce = false
+		m.heartbeat()
+	}
+}
+
+// evaluate lets one partition go on.
+func (m *Machine) evaluate(pt *part) {
+	switch {
+	case pt.round != nil:
+		m.checkRound(pt)
+	case pt.hold == nil && pt.complete:
+		m.considerPromotion(pt)
+	case pt.hold == nil && pt.owned:
+		m.considerBeginning(pt)
+	}
+	if pt.hold != nil {
+		m.keep(pt)
+	}
+	m.remind(pt)
+}
+
+// heartbeat tells every peer what this node holds.
+func (m *Machine) heartbeat() {
+	h := &Heartbeat{View: m.view.ID(), Young: m.young()}
+	if self, ok := m.view.Member(m.Name); ok {
+		h.Draining = self.Draining
+	}
+	for i := range m.parts {
+		if pt := &m.parts[i]; pt.hold != nil {
+			h.Held = append(h.Held, Held{pt.id, pt.gen.Number, pt.hold.permit > m.now})
+		}
+	}
+	for name := range m.peers {
+		m.out.frame(name).Heartbeat = h
+	}
+}
+
+// young tells whether the node started so lately that an earlier life of it may be bound
+// by a pledge still.
+func (m *Machine) young() bool { return m.now.Sub(m.Start) < Binding }
+
+// enough tells whether the node sees as many members as it has to.
+func (m *Machine) enough() bool { return m.view != nil && len(m.view.Members()) >= m.MinMembers }
+
+// alone tells whether there is no other node that could decide or pledge.
+func (m *Machine) alone() bool {
+	if m.now < m.aloneFrom {
+		return false
+	}
+	for _, p := range m.peers {
+		if m.live(p) && !p.young {
+			return false
+		}
+	}
+	return true
+}
+
+// touch notes that a partition's route may have changed.
+func (m *Machine) touch(pt *part) {
+	if !pt.touched {
+		pt.touched = true
+		m.touched = append(m.touched, pt.id)
+	}
+}
+
+func (m *Machine) note(pt *part, format string, args ...any) {
+	if m.Note != nil {
+		m.Note(pt.id, fmt.Sprintf(format, args...))
+	}
+}

@@ -1,0 +1,156 @@
+package ownership
+
+import (
+	"slices"
+	"time"
+
+	"github.com/overten/sluice/limiter"
+)
+
+// aside is what a former holder admitted that the present one may lack, kept until that
+// one has taken it.
+type aside struct {
+	gen         Generation
+	first, last uint64
+	changes     []Stretch // from first to last, if they are all there
+	recent      []byte    // else: the state since first was decided
+	state       []byte    // the whole state
+	past        marks
+	whole       bool // the present holder has no common past with this one
+	sent        limiter.Instant
+}
+
+// yield ends a holding because a later one was heard of: of two the earlier becomes a copy,
+// and what it admitted is set aside for the later.
+func (m *Machine) yield(pt *part) {
+	h := pt.hold
+	m.note(pt, "yields %v at %d to %v", pt.gen, h.last, pt.known)
+	m.permit(pt, 0)
+	m.take(pt)
+	a := &aside{gen: pt.gen, first: h.first, last: h.last, past: slices.Clone(pt.past)}
+	if len(h.log) == 0 {
+		a.first = h.last + 1
+	}
+	for i := range h.log {
+		a.changes = append(a.changes, h.log[i])
+	}
+	if f := h.fork; f != nil && f.cut {
+		a.changes, a.first = nil, f.acked+1
+		a.recent, _ = m.Store.Snapshot(nil, pt.id, f.at)
+	}
+	a.state, _ = m.Store.Snapshot(nil, pt.id, 0)
+	m.endHolding(pt)
+	pt.aside = a
+	pt.complete, pt.at = true, Position{a.gen, a.last}
+	pt.holder = claim{heard: m.now}
+	pt.askedLast, pt.pledge = m.now, pledge{}
+	m.announce, m.urgent = true, true
+}
+
+// sendAside sends the remainder to the present holder, again until it has it.
+func (m *Machine) sendAside(pt *part) {
+	a := pt.aside
+	if pt.hold != nil {
+		m.keepAside(pt)
+		return
+	}
+	to := pt.holder.name
+	if to == "" || to == m.Name || !m.reachable(to) || a.sent != 0 && m.now.Sub(a.sent) < resend {
+		return
+	}
+	a.sent = m.now
+	f := m.out.frame(to)
+	f.Remainders = append(f.Remainders, *a.remainder(pt))
+}
+
+// keepAside takes the remainder of an earlier holding of this node's own, which by now
+// holds again, from another's state.
+func (m *Machine) keepAside(pt *part) {
+	a := pt.aside
+	r := a.remainder(pt)
+	if has, known := pt.past.of(a.gen); !known || !a.whole && r.First > has+1 {
+		a.whole = true
+		r = a.remainder(pt)
+	}
+	if pt.hold.handoff == nil && m.merge(pt, r, 0) {
+		pt.aside = nil
+	}
+}
+
+// remainder returns what is to be told of an aside.
+func (a *aside) remainder(pt *part) *Remainder {
+	r := &Remainder{Partition: pt.id, Gen: a.gen, First: a.first, Last: a.last}
+	switch {
+	case a.whole:
+		r.First, r.Past, r.State = 0, a.past, a.state
+	case a.recent != nil:
+		r.State = a.recent
+	default:
+		r.Changes = a.changes
+	}
+	return r
+}
+
+// merged takes a former holder's remainder: each change once.
+func (m *Machine) merged(p *peer, r *Remainder) {
+	pt := &m.parts[r.Partition]
+	h := pt.hold
+	if h == nil || h.handoff != nil {
+		return // it will be sent again
+	}
+	answer := Taken{Partition: pt.id, Gen: r.Gen, Last: r.Last}
+	has, known := pt.past.of(r.Gen)
+	if r.First > 0 && (!known || r.First > has+1) && !(known && has >= r.Last) {
+		answer.Whole = true
+	} else if !m.merge(pt, r, p.shift.value()) {
+		return
+	}
+	f := m.out.frame(p.name)
+	f.Taken = append(f.Taken, answer)
+}
+
+// merge adds what of a remainder the state does not have, each change once. It returns
+// false if that was garbled.
+func (m *Machine) merge(pt *part, r *Remainder, shift time.Duration) bool {
+	has, known := pt.past.of(r.Gen)
+	if known && has >= r.Last {
+		return true
+	}
+	m.take(pt)
+	if r.State != nil && m.Store.Merge(pt.id, r.State, 0, 0, shift, m.now) != nil {
+		return false
+	}
+	for _, c := range r.Changes {
+		if n, known := pt.past.of(c.Mark.Gen); c.Last <= has || known && n >= c.Mark.Seq {
+			continue // it is here, also if it came another way
+		}
+		if m.Store.Merge(pt.id, c.Bytes, c.First, has+1, shift, m.now) != nil {
+			return false
+		}
+		pt.past.add(c.Mark)
+	}
+	m.note(pt, "takes the remainder of %v, %d to %d, having %d", r.Gen, r.First, r.Last, has)
+	mark := Position{r.Gen, r.Last}
+	pt.past.add(mark)
+	for _, past := range r.Past {
+		pt.past.add(past)
+	}
+	if ch := m.Store.Take(pt.id); ch.Last > 0 {
+		pt.hold.append(Stretch{ch, mark})
+	}
+	m.feed(pt)
+	return true
+}
+
+// taken ends the sending of a remainder.
+func (m *Machine) taken(t *Taken) {
+	pt := &m.parts[t.Partition]
+	a := pt.aside
+	switch {
+	case a == nil || a.gen != t.Gen:
+	case t.Whole:
+		a.whole, a.sent = true, 0
+	case t.Last >= a.last:
+		pt.aside = nil
+	}
+}

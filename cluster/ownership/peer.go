@@ -1,0 +1,86 @@
+package ownership
+
+import (
+	"time"
+
+	"github.com/overten/sluice/limiter"
+)
+
+// peer is what the machine knows of another node.
+type peer struct {
+	name   string
+	boot   uint64
+	inView bool
+	left   limiter.Instant // when it was last in the view, if it is not
+	gone   bool            // this life of it has ended
+	young  bool            // it says so
+	heard  limiter.Instant // 0: never
+	view   uint64          // the id of its view, by its last heartbeat
+	held   []Held          // by its last heartbeat
+	shift  shift
+	flight int // bytes of snapshots under way to it
+}
+
+// meet returns the peer of a name in this life or a later one: a new boot proves that the
+// old one is gone.
+func (m *Machine) meet(name string, boot uint64) *peer {
+	p := m.peers[name]
+	if p == nil {
+		p = &peer{name: name, boot: boot, left: m.now}
+		m.peers[name] = p
+	}
+	if boot > p.boot {
+		*p = peer{name: name, boot: boot, inView: p.inView, left: m.now, young: true}
+		m.urgent = true
+	}
+	return p
+}
+
+// live tells whether a peer has to be reckoned with: it is in the view, or was heard
+// lately, and has not provably ended.
+func (m *Machine) live(p *peer) bool {
+	return !p.gone && (p.inView || m.heardLately(p, Failover))
+}
+
+func (m *Machine) heardLately(p *peer, within time.Duration) bool {
+	return p.heard > 0 && m.now.Sub(p.heard) < within
+}
+
+// reachable tells whether a node can be given something now.
+func (m *Machine) reachable(name string) bool {
+	p := m.peers[name]
+	return p != nil && !p.gone && m.heardLately(p, Failover)
+}
+
+// sameLife tells whether the node of that name still lives the life of that boot.
+func (m *Machine) sameLife(name string, boot uint64) bool {
+	if name == m.Name {
+		return boot == m.Boot
+	}
+	p := m.peers[name]
+	return p == nil || p.boot == boot && !p.gone
+}
+
+// shift maps a peer's clock to ours: by the smallest difference between receiving and
+// sending in the last two to four seconds, and what clocks may have drifted since. It is
+// never less than the true difference, and more by little else than the least time that
+// a message took: what is moved expires late, never early.
+type shift struct {
+	known    bool
+	now, old time.Duration // the smallest of this window and of the one before
+	began    limiter.Instant
+}
+
+func (s *shift) note(sent, received limiter.Instant) {
+	d := received.Sub(sent)
+	switch {
+	case !s.known:
+		*s = shift{known: true, now: d, old: d, began: received}
+	case received.Sub(s.began) > shiftWindow:
+		s.old, s.now, s.began = s.now, d, received
+	default:
+		s.now = min(s.now, d)
+	}
+}
+
+func (s *shift) value() time.Duration { return min(s.now, s.old) + shiftMargin }

@@ -1,0 +1,59 @@
+package peer
+
+import (
+	"time"
+
+	"github.com/overten/sluice/limiter"
+)
+
+// A Kind says what a Call asks for.
+type Kind uint8
+
+// The kinds of calls.
+const (
+	Check Kind = iota + 1
+	Acquire
+	Renew
+	Release
+)
+
+// A Call is one question that a node forwards to the one that it believes to be the holder.
+// The API key itself never travels, only its hashes. Which fields count depends on the kind.
+type Call struct {
+	Kind Kind
+	Key  limiter.Key // of every kind; of Renew and Release that of Ref, which has no other
+	Tier string      // its name. Check, Acquire; Renew: of the lease if it must be adopted
+
+	Cost    uint32 // Check; Acquire: if HasCost
+	HasCost bool
+	Explain bool // Check: answer Windows too
+
+	Run       limiter.RunHash // Acquire
+	RunID     string
+	TaskID    string
+	RequestID string
+	Nonce     uint64
+	TTL       time.Duration // Acquire, Renew
+
+	Ref limiter.LeaseRef // Renew, Release
+
+	Hops     int             // how often the call was forwarded, this time included. 0 to 255
+	Deadline limiter.Instant // by the clock of whoever has the Call: after it nobody waits for the answer
+}
+
+// An Answer is what became of a Call. At most one of Undecided, Unknown and Err is set; else
+// the call was decided.
+type Answer struct {
+	// Decision and the one in Grant have no Permit when they come from another node: it
+	// compared before it answered.
+	Decision limiter.Decision
+	Windows  []limiter.WindowState
+	Grant    limiter.Grant
+	Left     time.Duration // Renew: how long the lease has
+	Released bool
+
+	Undecided bool   // certainly not decided: it may be asked again, elsewhere
+	Holder    string // with Undecided: the node that holds the partition, as a hint; may be empty
+	Unknown   bool   // it was written to the node, and no answer came
+	Err       error  // limiter.ErrConflict, limiter.ErrGone, or what else the node said
+}

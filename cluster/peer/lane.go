@@ -1,0 +1,240 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	peerv1 "github.com/overten/sluice/proto/sluice/peer/v1"
+)
+
+// Times of connections.
+const (
+	dialTimeout = 500 * time.Millisecond
+	firstPause  = 20 * time.Millisecond // between two tries, after one that is made at once
+	lastPause   = 500 * time.Millisecond
+	steady      = time.Second     // a stream that lasted so long begins anew at once
+	silence     = 3 * time.Second // of a node, until its streams begin anew
+	sign        = time.Second     // a node says so often that it lives, if nothing else
+)
+
+// laneKind is what a stream carries.
+type laneKind int
+
+const (
+	frameLane laneKind = iota
+	copyLane
+	callLane
+	laneKinds
+)
+
+func (k laneKind) String() string { return [...]string{"frames", "copies", "calls"}[k] }
+
+// A lane keeps one stream to a node open, on a connection of its own.
+type lane struct {
+	node *node
+	kind laneKind
+	kick chan struct{} // do not wait until the next try
+	done chan struct{} // closed when the last run has ended; guarded by node.mu
+
+	mu     sync.Mutex // guards cancel
+	cancel context.CancelFunc
+}
+
+func (l *lane) rouse() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// cut ends the stream that there is.
+func (l *lane) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// run connects to addr again and again.
+func (l *lane) run(ctx context.Context, addr string) {
+	pause := time.Duration(0)
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	for {
+		select {
+		case <-wait.C:
+		case <-l.kick:
+		case <-ctx.Done():
+			return
+		}
+		began := time.Now()
+		err := l.visit(ctx, addr)
+		if ctx.Err() != nil {
+			return
+		}
+		l.node.t.complain(l, addr, err)
+		if time.Since(began) > steady+dialTimeout {
+			pause = 0
+		}
+		wait.Reset(pause)
+		pause = min(max(2*pause, firstPause), lastPause)
+	}
+}
+
+// visit connects once, and returns when the stream has ended.
+func (l *lane) visit(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.mu.Lock()
+	l.cancel = cancel
+	l.mu.Unlock()
+
+	state := l.node.state()
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
+	raw, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		l.node.refused(addr, state, err)
+		return err
+	}
+	conn, err := l.node.t.wrap(raw, addr)
+	if err != nil {
+		raw.Close()
+		return err
+	}
+	defer raw.Close() // in case it was not taken
+	defer conn.Close()
+	// Nobody may take longer than that to say hello.
+	patience := time.AfterFunc(silence, cancel)
+	defer patience.Stop()
+	greeted := func(h *peerv1.Hello) (boot uint64, err error) {
+		if !patience.Stop() {
+			return 0, context.DeadlineExceeded
+		}
+		return l.met(h, addr)
+	}
+	client := peerv1.NewPeerServiceClient(conn)
+	switch l.kind {
+	case frameLane:
+		return l.frames(ctx, client, greeted)
+	case copyLane:
+		return l.copies(ctx, client, greeted)
+	default:
+		return l.calls(ctx, conn, client, greeted)
+	}
+}
+
+var errUsed = errors.New("the connection has ended")
+
+// wrap makes a gRPC connection of raw, and of nothing else: when raw ends, so does it.
+func (t *Transport) wrap(raw net.Conn, addr string) (*grpc.ClientConn, error) {
+	first := make(chan net.Conn, 1)
+	first <- raw
+	options := []grpc.DialOption{
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			select {
+			case c := <-first:
+				return c, nil
+			default:
+				return nil, errUsed
+			}
+		}),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+		grpc.WithInitialWindowSize(window),
+		grpc.WithInitialConnWindowSize(window),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+	}
+	if len(t.DialOptions) == 0 {
+		options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	}
+	return grpc.NewClient("passthrough:///"+addr, append(options, t.DialOptions...)...)
+}
+
+// met judges the hello of whom we called, and counts the stream.
+func (l *lane) met(h *peerv1.Hello, addr string) (boot uint64, err error) {
+	n := l.node
+	if h != nil && h.GetName() != n.name {
+		return 0, errors.New("at its address is node " + short(h.GetName()))
+	}
+	older, err := n.t.greet(h)
+	switch {
+	case err != nil:
+		return 0, errors.New(status.Convert(err).Message())
+	case older || !n.begin(h.GetBoot(), addr):
+		return 0, errOlder
+	}
+	return h.GetBoot(), nil
+}
+
+var errOlder = errors.New("an earlier life of the node answers there")
+
+// greeting takes the hello of whom we called.
+type greeting func(*peerv1.Hello) (boot uint64, err error)
+
+// letters is a stream of posts that we receive.
+type letters interface{ RecvMsg(m any) error }
+
+func (l *lane) frames(ctx context.Context, client peerv1.PeerServiceClient, greeted greeting) error {
+	n := l.node
+	stream, err := client.Frames(ctx, &peerv1.FramesRequest{Hello: n.t.hello(n.name)})
+	if err != nil {
+		return err
+	}
+	watch := newWatch(n.cut)
+	defer watch.stop()
+	return l.read(stream, watch, greeted, func(boot uint64, b []byte) error {
+		f, err := decodeFrame(b)
+		if err == nil {
+			n.t.Handler.Frame(n.name, boot, f)
+		}
+		return err
+	})
+}
+
+func (l *lane) copies(ctx context.Context, client peerv1.PeerServiceClient, greeted greeting) error {
+	n := l.node
+	stream, err := client.Copies(ctx, &peerv1.CopiesRequest{Hello: n.t.hello(n.name)})
+	if err != nil {
+		return err
+	}
+	return l.read(stream, nil, greeted, func(boot uint64, b []byte) error {
+		c, err := decodeCopying(b)
+		if err == nil {
+			n.t.Handler.Copying(n.name, boot, c)
+		}
+		return err
+	})
+}
+
+// read hands over letters until the stream ends.
+func (l *lane) read(stream letters, w *watch, greeted greeting, deliver func(boot uint64, letter []byte) error) error {
+	p := new(post)
+	if err := stream.RecvMsg(p); err != nil {
+		return err
+	}
+	boot, err := greeted(p.hello)
+	if err != nil {
+		return err
+	}
+	defer l.node.end(boot)
+	r := reader{deliver: func(letter []byte) error { return deliver(boot, letter) }}
+	for {
+		w.waiting(true)
+		err := stream.RecvMsg(p)
+		w.waiting(false)
+		if err != nil {
+			return err
+		}
+		if err := r.take(p); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package peer
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/overten/sluice/cluster/ownership"
+	"github.com/overten/sluice/limiter"
+)
+
+// Bounds of a stream of letters.
+const (
+	pieceBytes = 256 << 10 // of a letter, or of letters that share a message: about
+	maxLetter  = 256 << 20 // bytes; a larger one cannot be sent
+	maxWaiting = 64 << 20  // bytes that wait in a queue, unless it is one letter
+	maxLetters = 16_384    // that wait in a queue
+)
+
+var errOverflow = errors.New("letters came faster than they could be sent")
+
+// An outbox is what waits to be written on one stream of letters. What is small goes out
+// ahead of what is large, but letters about one partition that have to arrive in order do.
+type outbox struct {
+	wake chan struct{} // tells the writer to look
+
+	mu      sync.Mutex // guards what follows
+	small   queue
+	large   queue                       // and the one that is being written, by its bytes
+	behind  map[limiter.PartitionID]int // how many of large are about it, that one included which is being written
+	dropped bool                        // something of small and large was
+}
+
+// queue is letters in order. A full one leaves the other its room.
+type queue struct {
+	letters []letter
+	bytes   int
+}
+
+// letter is one frame or one copying.
+type letter struct {
+	frame   *ownership.Frame
+	copying *ownership.Copying
+	bytes   int // at most, on the wire
+}
+
+func (l *letter) encode() ([]byte, error) {
+	if l.frame != nil {
+		return encodeFrame(l.frame)
+	}
+	return encodeCopying(l.copying)
+}
+
+func newOutbox() *outbox {
+	return &outbox{wake: make(chan struct{}, 1), behind: make(map[limiter.PartitionID]int)}
+}
+
+func (o *outbox) rouse() {
+	select {
+	case o.wake <- struct{}{}:
+	default: // it has been told
+	}
+}
+
+// frame queues a frame, or drops it if too much waits.
+func (o *outbox) frame(f *ownership.Frame) {
+	l := letter{frame: f, bytes: frameBytes(f)}
+	o.mu.Lock()
+	if l.bytes > pieceBytes {
+		o.put(&o.large, l)
+	} else {
+		o.put(&o.small, l)
+	}
+	o.mu.Unlock()
+	o.rouse()
+}
+
+// copying queues a copying, or ends the stream if too much waits: nothing may be missing
+// between two changes.
+func (o *outbox) copying(c *ownership.Copying) {
+	o.mu.Lock()
+	o.copyingLocked(c)
+	o.mu.Unlock()
+	o.rouse()
+}
+
+func (o *outbox) copyingLocked(c *ownership.Copying) {
+	// States go one after the other as large letters, as many together as fill a piece.
+	var states letter
+	flush := func() {
+		if states.copying != nil {
+			o.putLarge(states)
+		}
+		states = letter{}
+	}
+	for i := range c.Snapshots {
+		n := snapshotBytes(&c.Snapshots[i])
+		if states.bytes+n > pieceBytes {
+			flush()
+		}
+		if states.copying == nil {
+			states = letter{copying: &ownership.Copying{Stamp: c.Stamp}, bytes: itemBytes}
+		}
+		states.copying.Snapshots = append(states.copying.Snapshots, c.Snapshots[i])
+		states.bytes += n
+	}
+	flush()
+	rest := letter{copying: &ownership.Copying{Stamp: c.Stamp, Acks: c.Acks}, bytes: itemBytes}
+	for i := range c.Acks {
+		rest.bytes += ackBytes(&c.Acks[i])
+	}
+	for i := range c.Deltas {
+		d := &c.Deltas[i]
+		n := deltaBytes(d)
+		if o.behind[d.Partition] > 0 || n > pieceBytes {
+			o.putLarge(letter{copying: &ownership.Copying{Stamp: c.Stamp, Deltas: c.Deltas[i : i+1 : i+1]}, bytes: itemBytes + n})
+			continue
+		}
+		if rest.bytes+n > pieceBytes {
+			o.put(&o.small, rest)
+			rest = letter{copying: &ownership.Copying{Stamp: c.Stamp}, bytes: itemBytes}
+		}
+		rest.copying.Deltas = append(rest.copying.Deltas, *d)
+		rest.bytes += n
+	}
+	if len(rest.copying.Deltas)+len(rest.copying.Acks) > 0 {
+		o.put(&o.small, rest)
+	}
+}
+
+// putLarge queues a letter of copies that others about its partitions must not overtake.
+func (o *outbox) putLarge(l letter) {
+	if !o.put(&o.large, l) {
+		return
+	}
+	l.partitions(func(p limiter.PartitionID) { o.behind[p]++ })
+}
+
+// partitions calls f for each item of a letter of copies that must arrive in order.
+func (l *letter) partitions(f func(limiter.PartitionID)) {
+	if l.copying == nil {
+		return
+	}
+	for i := range l.copying.Snapshots {
+		f(l.copying.Snapshots[i].Partition)
+	}
+	for i := range l.copying.Deltas {
+		f(l.copying.Deltas[i].Partition)
+	}
+}
+
+func (o *outbox) put(q *queue, l letter) bool {
+	crowded := q.bytes > 0 && q.bytes+l.bytes > maxWaiting
+	if crowded || l.bytes > maxLetter || len(q.letters) >= maxLetters {
+		o.dropped = true
+		return false
+	}
+	q.bytes += l.bytes
+	q.letters = append(q.letters, l)
+	return true
+}
+
+// hurried moves the small letters to dst, and tells whether letters were dropped since.
+func (o *outbox) hurried(dst []letter) (letters []letter, dropped bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	dst = append(dst, o.small.letters...)
+	clear(o.small.letters)
+	o.small = queue{letters: o.small.letters[:0]}
+	dropped, o.dropped = o.dropped, false
+	return dst, dropped
+}
+
+// next takes the next large letter. Until written is called with it, no other about its
+// partitions overtakes it.
+func (o *outbox) next() (l letter, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q := &o.large
+	if len(q.letters) == 0 {
+		return letter{}, false
+	}
+	l = q.letters[0]
+	q.letters[0] = letter{}
+	if q.letters = q.letters[1:]; len(q.letters) == 0 {
+		q.letters = nil
+	}
+	return l, true
+}
+
+func (o *outbox) written(l letter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.large.bytes -= l.bytes
+	l.partitions(func(p limiter.PartitionID) {
+		if o.behind[p]--; o.behind[p] == 0 {
+			delete(o.behind, p)
+		}
+	})
+}

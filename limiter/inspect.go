@@ -1,0 +1,100 @@
+package limiter
+
+import "time"
+
+// MaxInspected is how many entries of a history Inspect returns at most: the newest.
+const MaxInspected = 1000
+
+// A KeyState is what a partition knows of one key.
+type KeyState struct {
+	History    []Entry       // oldest first
+	Horizon    time.Duration // the longest period that the history serves
+	Leases     []Lease       // live ones
+	Tombstones int           // of released leases that would not have ended yet
+}
+
+// An Entry tells units that were admitted within one quantum.
+type Entry struct {
+	At    Instant // the end of the quantum
+	Units uint32
+}
+
+// Inspect returns what is known of a key at now, and whether anything is. It changes
+// nothing, and asks for no permit.
+func (t *Table) Inspect(k Key, now Instant) (KeyState, bool) {
+	p := &t.partitions[k.Partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.records.find(k.ID)
+	if r == nil {
+		return KeyState{}, false
+	}
+	h := p.history(r)
+	ks := KeyState{Horizon: time.Duration(r.horizon) * time.Millisecond}
+	from := h.firstLive(int64(r.horizon), now)
+	if n := h.entries(); n-from > MaxInspected {
+		from = n - MaxInspected
+	}
+	for i := from; i < h.entries(); i++ {
+		ks.History = append(ks.History, Entry{millis(h.newest - h.age(i)), h.units(i) - h.unitsBefore(i)})
+	}
+	if set := p.sets.of(r); set != nil {
+		ks.Leases = set.live.at(now)
+		ks.Tombstones = len(set.tombstones.at(now))
+	}
+	return ks, len(ks.History) > 0 || len(ks.Leases) > 0 || ks.Tombstones > 0
+}
+
+// at returns those that have not ended at now.
+func (s *leases) at(now Instant) (live []Lease) {
+	for _, l := range s.ends {
+		if l.Expiry > now {
+			live = append(live, l.Lease)
+		}
+	}
+	return live
+}
+
+// Leases calls each for every lease in p that is live at now. It asks for no permit.
+func (t *Table) Leases(p PartitionID, now Instant, each func(Identity, Lease)) {
+	type held struct {
+		id Identity
+		Lease
+	}
+	var all []held
+	part := &t.partitions[p]
+	part.mu.Lock()
+	part.each(func(r *record) {
+		if set := part.sets.of(r); set != nil {
+			for _, l := range set.live.at(now) {
+				all = append(all, held{r.id, l})
+			}
+		}
+	})
+	part.mu.Unlock()
+	for _, h := range all {
+		each(h.id, h.Lease)
+	}
+}
+
+// Reset forgets a key's history; its leases stay. It returns whether there was something
+// to forget, or ErrUndecided.
+func (t *Table) Reset(k Key, now Instant) (found bool, err error) {
+	p := &t.partitions[k.Partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now = p.advance(now)
+	if !t.mayDecide(p, now) {
+		return false, ErrUndecided
+	}
+	h := p.history(p.records.find(k.ID))
+	if h.record == nil || h.entries() == 0 {
+		return false, nil
+	}
+	found = h.firstLive(int64(h.horizon), now) < h.entries()
+	h.dropFront(h.entries())
+	if p.recorder != nil {
+		p.recorder.reset(k.ID, now)
+	}
+	return found, nil
+}

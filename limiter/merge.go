@@ -1,0 +1,147 @@
+package limiter
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Merge adds what another holder of p has admitted to the state in p, which is held here.
+// That comes as a snapshot or as changes; of changes that begin with sequence from, those
+// before sequence first are skipped. Instants are the sender's, as for Install. After an
+// error nothing has changed. What changes is recorded.
+//
+// Units are added at their instants, and counted twice if both had counted them. Leases
+// are united by their run: a tombstone ends a lease of its nonce wherever that is live; of
+// two live leases of a run the one that ends later stays.
+func (t *Table) Merge(p PartitionID, other []byte, from, first uint64, shift time.Duration, now Instant) error {
+	s := t.newState()
+	defer s.release()
+	if err := s.read(other, from, first, shift, now); err != nil {
+		return err
+	}
+	part := &t.partitions[p]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if part.sets.room() < len(s.sets.sets) {
+		return errors.New("there are too many keys with leases")
+	}
+	now = part.advance(now)
+	keys := part.records.n
+	part.merge(&s, now)
+	t.keys.Add(int64(part.records.n) - int64(keys))
+	return nil
+}
+
+// read reads a snapshot or changes into s, which is empty.
+func (s *state) read(b []byte, from, first uint64, shift time.Duration, now Instant) error {
+	if len(b) > 0 && b[0] == formatChanges {
+		if err := s.replay(b, from, first, shift, now); err != nil {
+			return fmt.Errorf("changes: %w", err)
+		}
+		return nil
+	}
+	r := newReader(b, formatSnapshot, shift, now)
+	r.snapshot(s)
+	if r.err != nil {
+		return fmt.Errorf("snapshot: %w", r.err)
+	}
+	return nil
+}
+
+func (p *partition) merge(s *state, now Instant) {
+	if s.largest > p.largest {
+		p.largest = s.largest
+		if p.recorder != nil {
+			p.recorder.largest(p.largest, now)
+		}
+	}
+	var told past
+	s.each(func(r *record) {
+		h := s.history(r)
+		h.tell(&told, 0)
+		if len(told.entries) > 0 {
+			p.unite(r.id, &told, now)
+			if p.recorder != nil {
+				p.recorder.united(r.id, &told, now)
+			}
+		}
+		if set := s.sets.of(r); set != nil {
+			p.mergeLeases(r.id, set, now)
+		}
+	})
+}
+
+// unite adds what is told of a key to its history.
+func (s *state) unite(id Identity, told *past, now Instant) {
+	h := s.history(s.claim(id))
+	h.keepFor(told.horizon, now)
+	var own past
+	h.tell(&own, 0)
+	u := unite(&own, told)
+	u.trim(s.largest)
+	h.rebuild(u)
+	h.dropFront(h.firstLive(int64(h.horizon), now))
+}
+
+// mergeLeases unites the leases of a key with those of another holder.
+func (p *partition) mergeLeases(id Identity, other *leaseSet, now Instant) {
+	set := p.sets.of(p.records.find(id))
+	if set == nil {
+		set = new(leaseSet) // until there is something to put in
+	}
+	give := func() *leaseSet {
+		set = p.sets.give(p.claim(id))
+		return set
+	}
+	for _, dead := range other.tombstones.ends {
+		if l := dead.Lease; l.Expiry > now && set.ends(&l) {
+			give().bury(l)
+			if p.recorder != nil {
+				p.recorder.released(id, &l, now)
+			}
+		}
+	}
+	for _, live := range other.live.ends {
+		if l := live.Lease; l.Expiry > now && set.gains(&l) {
+			give().put(l)
+			if p.recorder != nil {
+				p.recorder.lease(id, &l, now)
+			}
+		}
+	}
+}
+
+// ends tells whether another holder's tombstone says something new, and makes it last as
+// long as what it ends.
+func (s *leaseSet) ends(dead *Lease) bool {
+	if l, ok := s.live.byRun[dead.Run]; ok {
+		dead.Expiry = max(dead.Expiry, l.Expiry)
+		return l.Nonce == dead.Nonce // else the run was taken up again
+	}
+	old, ok := s.tombstones.byRun[dead.Run]
+	return !ok || old.Expiry < dead.Expiry
+}
+
+// gains tells whether another holder's live lease is to replace what s has of its run, and
+// gives it the names that only s knows.
+func (s *leaseSet) gains(l *Lease) bool {
+	if dead, ok := s.tombstones.byRun[l.Run]; ok && dead.Nonce == l.Nonce {
+		return false
+	}
+	own, ok := s.live.byRun[l.Run]
+	if !ok {
+		return true
+	}
+	if own.Nonce != l.Nonce {
+		return own.Expiry < l.Expiry
+	}
+	later := max(own.Expiry, l.Expiry)
+	named := own.Adopted && !l.Adopted
+	gains := named || own.Expiry < l.Expiry
+	if !own.Adopted {
+		*l = own.Lease
+	}
+	l.Expiry = later
+	return gains
+}

@@ -1,0 +1,178 @@
+package limiter
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// A past is what a history tells, apart from how it is kept: in this form it travels and
+// is united with another.
+//
+// Invariants, as for a history: ticks grow strictly, units are positive, and last is not
+// after the newest tick, nor before the one before it. No entry has more than MaxLimit
+// units, which fill every window.
+type past struct {
+	horizon int64   // ms
+	last    Instant // when the newest entry's latest hit came
+	entries []entry // oldest first
+}
+
+type entry struct {
+	tick  int64 // ms
+	units uint32
+}
+
+// tell puts what h has admitted after an instant into p. Of an entry that it may be in, it
+// is taken to be.
+func (h *history) tell(p *past, since Instant) {
+	p.horizon, p.last, p.entries = int64(h.horizon), h.last, p.entries[:0]
+	n := h.entries()
+	from := uint32(0)
+	if since > 0 {
+		for from < n && h.expiry(from, 0) <= since {
+			from++
+		}
+	}
+	before := h.unitsBefore(from)
+	for i := from; i < n; i++ {
+		cum := h.units(i)
+		p.entries = append(p.entries, entry{h.newest - h.age(i), min(cum-before, MaxLimit)})
+		before = cum
+	}
+}
+
+// rebuild makes h tell p.
+func (h *history) rebuild(p *past) {
+	h.dropFront(h.entries())
+	h.clear()
+	h.horizon = uint32(p.horizon)
+	n := len(p.entries)
+	if n == 0 {
+		return
+	}
+	h.last, h.newest = p.last, p.entries[n-1].tick
+	if p.total() > narrowMask || h.newest-p.entries[0].tick > narrowMask || h.newest-h.last.ceilMillis() > narrowMask {
+		h.meta |= wideBit
+	}
+	cum := uint32(0)
+	for _, e := range p.entries {
+		cum += e.units
+		h.push(uint32(e.tick), cum)
+	}
+}
+
+func (p *past) total() (units uint64) {
+	for _, e := range p.entries {
+		units += uint64(e.units)
+	}
+	return units
+}
+
+// add appends an entry. If its tick is not after the newest it becomes part of that.
+func (p *past) add(e entry) {
+	if n := len(p.entries); n > 0 && e.tick <= p.entries[n-1].tick {
+		e.tick = p.entries[n-1].tick
+		e.units += p.entries[n-1].units // of two that are at most MaxLimit
+		p.entries = p.entries[:n-1]
+	}
+	e.units = min(e.units, MaxLimit)
+	p.entries = append(p.entries, e)
+}
+
+// settle puts last where the invariant wants it, rather later than earlier.
+func (p *past) settle() {
+	n := len(p.entries)
+	if n == 0 {
+		return
+	}
+	if n > 1 {
+		p.last = max(p.last, millis(p.entries[n-2].tick))
+	}
+	p.last = min(p.last, millis(p.entries[n-1].tick))
+}
+
+// unite returns what either of two pasts tells: their entries in the order of their ticks.
+func unite(a, b *past) *past {
+	u := &past{horizon: max(a.horizon, b.horizon), entries: make([]entry, 0, len(a.entries)+len(b.entries))}
+	x, y := a.entries, b.entries
+	for len(x) > 0 || len(y) > 0 {
+		if len(y) == 0 || len(x) > 0 && x[0].tick <= y[0].tick {
+			u.add(x[0])
+			x = x[1:]
+		} else {
+			u.add(y[0])
+			y = y[1:]
+		}
+	}
+	for _, p := range [...]*past{a, b} {
+		if n := len(p.entries); n > 0 && p.entries[n-1].tick == u.entries[len(u.entries)-1].tick {
+			u.last = max(u.last, p.last)
+		}
+	}
+	u.settle()
+	return u
+}
+
+// trim forgets the oldest entries as long as the rest holds at least so many units.
+func (p *past) trim(units uint32) {
+	total := p.total()
+	for len(p.entries) > 0 && total-uint64(p.entries[0].units) >= uint64(units) {
+		total -= uint64(p.entries[0].units)
+		p.entries = p.entries[1:]
+	}
+}
+
+// append encodes p as seen at base.
+func (p *past) append(b []byte, base Instant) []byte {
+	b = binary.AppendUvarint(b, uint64(p.horizon))
+	b = binary.AppendUvarint(b, uint64(len(p.entries)))
+	if len(p.entries) == 0 {
+		return b
+	}
+	b = binary.AppendVarint(b, int64(p.last-base))
+	tick := base.floorMillis()
+	for i, e := range p.entries {
+		if i == 0 {
+			b = binary.AppendVarint(b, e.tick-tick)
+		} else {
+			b = binary.AppendUvarint(b, uint64(e.tick-tick))
+		}
+		b = binary.AppendUvarint(b, uint64(e.units))
+		tick = e.tick
+	}
+	return b
+}
+
+// past reads a past into p, whose memory it uses.
+func (r *reader) past(p *past) {
+	*p = past{horizon: r.number64(0, MaxPer.Milliseconds(), "horizon"), entries: p.entries[:0]}
+	n := r.number(0, uint64(len(r.b)), "entries")
+	if n == 0 || r.err != nil {
+		return
+	}
+	p.last = r.admitted(r.sent("last"), "last")
+	const longest = int64((MaxPer + 2*time.Duration(maxAhead)) / time.Millisecond)
+	tick := r.base.floorMillis()
+	oldest := int64(0)
+	for i := range n {
+		if i == 0 {
+			tick += r.varint(maxInstant/int64(time.Millisecond), "tick")
+			oldest = tick
+		} else {
+			tick += r.number64(1, longest, "tick")
+		}
+		units := uint32(r.number(1, maxTotal, "units"))
+		at := r.admitted(millis(tick), "tick")
+		if r.err == nil && tick-oldest > longest {
+			r.fail("a history spans %d ms, must be at most %d", tick-oldest, longest)
+		}
+		if r.err != nil {
+			return
+		}
+		p.add(entry{at.floorMillis(), min(units, MaxLimit)})
+	}
+	if p.total() > maxTotal {
+		r.fail("a history holds %d units, must be at most %d", p.total(), maxTotal)
+	}
+	p.settle()
+}

@@ -1,0 +1,164 @@
+package limiter
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Apply adds changes, in their order, to the copy of the state in p. It records nothing.
+// Instants are the sender's, as for Install. After an error nothing has changed.
+func (t *Table) Apply(p PartitionID, changes []byte, shift time.Duration, now Instant) error {
+	return t.ApplyFrom(p, changes, 0, 0, shift, now)
+}
+
+// ApplyFrom is Apply for changes that begin with sequence from, and skips those before
+// sequence first.
+func (t *Table) ApplyFrom(p PartitionID, changes []byte, from, first uint64, shift time.Duration, now Instant) error {
+	part := &t.partitions[p]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	part.advance(now)
+	keys := part.records.n
+	if err := part.replay(changes, from, first, shift, now); err != nil {
+		return fmt.Errorf("changes: %w", err)
+	}
+	t.keys.Add(int64(part.records.n) - int64(keys))
+	return nil
+}
+
+// A change is one that was read. What of it has a meaning follows from its kind.
+type change struct {
+	kind    byte
+	at      Instant
+	id      Identity
+	units   uint32
+	quantum int64
+	horizon int64
+	limit   uint32
+	by      Instant
+	lease   Lease
+	doubt   doubt
+	past    past
+}
+
+// replay reads changes to their end before it makes them.
+func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now Instant) error {
+	r := newReader(b, formatChanges, shift, now)
+	largest := uint32(r.number(0, MaxLimit, "largest limit"))
+	again := *r
+	var c change
+	room := s.sets.room()
+	for r.change(&c) {
+		if c.kind == changeLease || c.kind == changeReleased {
+			room--
+		}
+	}
+	switch {
+	case r.err != nil:
+		return r.err
+	case room < 0:
+		return errors.New("there are too many keys with leases")
+	}
+	s.largest = max(s.largest, largest)
+	r = &again
+	for seq := from; r.change(&c); seq++ {
+		if seq >= first {
+			s.make(&c, now)
+		}
+	}
+	return nil
+}
+
+// change reads the next change into c. It returns false at the end and after an error.
+func (r *reader) change(c *change) bool {
+	if r.err != nil || len(r.b) == 0 {
+		return false
+	}
+	c.kind = r.byte()
+	sent := r.sent("instant")
+	c.at, r.base = r.admitted(sent, "instant"), sent
+	switch c.kind {
+	case changeLargest, changeProlonged, changeDoubt:
+	default:
+		c.id = r.identity()
+	}
+	switch c.kind {
+	case changeHit:
+		c.units = uint32(r.number(1, uint64(MaxCost), "units"))
+		c.quantum = r.number64(1, MaxPer.Milliseconds()/1000, "quantum")
+		c.horizon = r.number64(MinPer.Milliseconds(), MaxPer.Milliseconds(), "horizon")
+	case changeKept:
+		c.horizon = r.number64(MinPer.Milliseconds(), MaxPer.Milliseconds(), "horizon")
+	case changeLargest:
+		c.limit = uint32(r.number(1, MaxLimit, "limit"))
+	case changeUnited:
+		r.past(&c.past)
+	case changeLease:
+		c.lease = r.lease()
+	case changeReleased:
+		c.lease = r.tombstone()
+	case changeProlonged:
+		c.by = Instant(r.number64(1, int64(MaxPer), "time"))
+	case changeReset:
+	case changeDoubt:
+		c.doubt = r.doubt()
+	default:
+		r.fail("a change of kind %d is not known", c.kind)
+	}
+	return r.err == nil
+}
+
+// make makes one change as its decider did. Nothing is forgotten that has not also
+// expired by our own clock.
+func (s *state) make(c *change, now Instant) {
+	then := min(c.at, now)
+	switch c.kind {
+	case changeHit:
+		h := s.history(s.claim(c.id))
+		h.keepFor(c.horizon, then)
+		if room := maxTotal - h.total(); room > 0 {
+			h.add(min(c.units, room), c.quantum, c.at)
+			h.trim(s.largest)
+		}
+	case changeKept:
+		if h := s.history(s.records.find(c.id)); h.record != nil {
+			h.keepFor(c.horizon, then)
+		}
+	case changeLargest:
+		s.largest = max(s.largest, c.limit)
+	case changeUnited:
+		s.unite(c.id, &c.past, then)
+	case changeLease:
+		s.sets.give(s.claim(c.id)).put(c.lease)
+	case changeReleased:
+		s.sets.give(s.claim(c.id)).bury(c.lease)
+	case changeProlonged:
+		s.prolong(c.by)
+	case changeReset:
+		if h := s.history(s.records.find(c.id)); h.record != nil {
+			h.dropFront(h.entries())
+		}
+	case changeDoubt:
+		s.raise(c.doubt)
+	}
+}
+
+// keepFor forgets what has expired at now, and keeps the rest for at least so many
+// milliseconds. A history without entries is kept for what it is asked next.
+func (h *history) keepFor(horizon int64, now Instant) {
+	h.dropFront(h.firstLive(int64(h.horizon), now))
+	if h.entries() == 0 {
+		h.horizon = 0
+	}
+	h.horizon = max(h.horizon, uint32(horizon))
+}
+
+// prolong lets all leases end later.
+func (s *state) prolong(by Instant) {
+	for _, set := range s.sets.sets {
+		if set != nil {
+			set.prolong(by)
+		}
+	}
+}

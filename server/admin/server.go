@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/overten/sluice/limiter"
+	"github.com/overten/sluice/limiter/policy"
+	adminv1 "github.com/overten/sluice/proto/sluice/admin/v1"
+)
+
+// Bounds on what one client can make the node hold.
+const (
+	maxMessage = 64 << 10 // bytes of a request
+	maxStreams = 64       // concurrent calls of one connection
+)
+
+// Config says what a Server serves. All fields but Options are required.
+type Config struct {
+	Node       string // the name of the node that answers
+	Partitions int    // of the cluster
+	Cluster    Cluster
+	Hasher     limiter.Hasher
+	Policy     *policy.Policy
+	Log        *slog.Logger
+	Options    []grpc.ServerOption // further ones, such as credentials; may be nil
+}
+
+// A Server serves operators on one port, with reflection.
+type Server struct {
+	grpc     *grpc.Server
+	draining context.Context // ends when the server shuts down
+	drain    context.CancelFunc
+}
+
+// NewServer returns a Server that is ready to serve.
+func NewServer(c Config) *Server {
+	s := new(Server)
+	s.draining, s.drain = context.WithCancel(context.Background())
+	guard := guard{log: c.Log}
+	options := append([]grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.UnaryInterceptor(guard.unary),
+		grpc.StreamInterceptor(s.endStream),
+	}, c.Options...)
+	s.grpc = grpc.NewServer(options...)
+	adminv1.RegisterAdminServiceServer(s.grpc, &service{
+		node: c.Node, partitions: c.Partitions, cluster: c.Cluster, hasher: c.Hasher, policy: c.Policy, log: c.Log,
+	})
+	reflection.Register(s.grpc)
+	return s
+}
+
+// Serve accepts connections until the Server is shut down. It returns nil then.
+func (s *Server) Serve(lis net.Listener) error {
+	err := s.grpc.Serve(lis)
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// endStream ends the streams, which are those of reflection, when the server shuts down.
+// Otherwise a tool that keeps one open would hold up every shutdown until its deadline.
+func (s *Server) endStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	ended := make(chan error, 1)
+	go func() { ended <- handle(srv, stream) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-s.draining.Done():
+		return unavailable("the node is shutting down")
+	}
+}
+
+// Shutdown ends the server: calls under way are answered, no new ones begin. When ctx ends
+// first, what is left is cut off, and its error is returned. A second call waits for the
+// same end.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.drain()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// service answers calls. Each handler is a method of its own file.
+type service struct {
+	adminv1.UnimplementedAdminServiceServer
+	node       string
+	partitions int
+	cluster    Cluster
+	hasher     limiter.Hasher
+	policy     *policy.Policy
+	log        *slog.Logger
+}
