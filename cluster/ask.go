@@ -60,6 +60,11 @@ func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, 
 }
 
 func (h *handler) Decide(ctx context.Context, calls []*peer.Call, done func(i int, a peer.Answer)) {
+	for _, c := range calls {
+		if c.Kind == peer.Renew || c.Kind == peer.Release {
+			c.Key = c.Ref.Key // which alone travels
+		}
+	}
 	(*Node)(h).Decide(ctx, calls, done)
 }
 

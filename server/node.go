@@ -33,6 +33,7 @@ type Config struct {
 	MaxKeys  int              // keys with history or leases at a time
 	WhenFull limiter.WhenFull // how new keys are treated when there are so many
 	Log      *slog.Logger     // nil: slog.Default
+	Clock    rpc.Clock        // nil: rpc.NewClock()
 
 	Cluster *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
 	Admin   string          // address for operators, host:port; "" or without Cluster: none
@@ -71,7 +72,10 @@ func Start(c Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{log: c.Log, clock: rpc.NewClock(), failed: make(chan error, 2)}
+	if c.Clock == nil {
+		c.Clock = rpc.NewClock()
+	}
+	n := &Node{log: c.Log, clock: c.Clock, failed: make(chan error, 2)}
 	defer func() {
 		if err != nil {
 			n.abandon()
