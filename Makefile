@@ -48,6 +48,16 @@ fuzz: ## Fuzz every target for FUZZ (30s) each
 		done; \
 	done
 
+SEEDS ?= 200000
+FIRST ?= 1
+.PHONY: sim
+sim: ## Simulate SEEDS (200000) clusters in trouble, from seed FIRST (1) on
+	$(GO) test -timeout 0 -run '^TestSeeds$$' ./cluster/sim -v -seeds $(SEEDS) -first $(FIRST)
+
+.PHONY: chaos
+chaos: ## Let nodes join, leave, die and sleep under load, and print what that cost (ARGS="-short" for a minute of it)
+	cd bench && $(GO) run ./cmd/chaos $(ARGS)
+
 .PHONY: bench
 bench: ## Measure the engine, a key's memory, and Check beside an empty gRPC call
 	$(GO) test -run '^$$' -bench . -cpu 1 ./limiter

@@ -32,12 +32,18 @@ func (n *Node) flushLocked() {
 func (n *Node) tick(ctx context.Context) {
 	ticker := time.NewTicker(ownership.TickEvery)
 	defer ticker.Stop()
+	asleep := newSuspension()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 			n.stalls.tick(n.Clock(), n)
+			if d := asleep.since(); d > stallAfter {
+				n.Log.Warn("this machine was suspended", "for", d.Round(time.Millisecond))
+				n.stalls.refuse(n.Clock())
+				n.do((*ownership.Machine).Slept)
+			}
 			n.do((*ownership.Machine).Tick)
 		}
 	}
@@ -205,10 +211,12 @@ const (
 
 func (s *stalls) tick(now limiter.Instant, n *Node) {
 	if gap := now.Sub(limiter.Instant(s.ticked.Swap(int64(now)))); gap > stallAfter {
-		s.until.Store(int64(now.Add(refuseAfter)))
+		s.refuse(now)
 		n.Log.Warn("this process was paused", "for", gap.Round(time.Millisecond))
 	}
 }
+
+func (s *stalls) refuse(now limiter.Instant) { s.until.Store(int64(now.Add(refuseAfter))) }
 
 // now tells whether calls are refused.
 func (s *stalls) now(now limiter.Instant) bool {

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"slices"
 	"time"
 
 	"github.com/overten/sluice/limiter"
@@ -40,7 +41,7 @@ type fork struct {
 
 // A copy that was dropped keeps the log so long that all it lacks can be told exactly,
 // up to so many bytes of a partition.
-const maxForkLog = 1 << 20
+const maxForkLog = 256 << 10
 
 func (h *holding) copyAt(name string) *copyOf {
 	for _, c := range h.copies {
@@ -328,7 +329,7 @@ func (m *Machine) trim(pt *part) {
 		n++
 	}
 	if n > 0 {
-		h.log = append([]Stretch(nil), h.log[n:]...)
+		h.log = slices.Delete(h.log, 0, n)
 		h.first = h.last + 1
 		if len(h.log) > 0 {
 			h.first = h.log[0].First

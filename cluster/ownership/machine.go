@@ -197,6 +197,15 @@ func (m *Machine) Tick(now limiter.Instant) {
 	m.settle()
 }
 
+// Slept tells that the node was paused though its clock did not go on, as when a machine is
+// suspended.
+func (m *Machine) Slept(now limiter.Instant) {
+	m.wake(now)
+	m.ticked = m.now
+	m.paused()
+	m.settle()
+}
+
 // paused is what a node does that wakes: what it was permitted others may decide by now,
 // and what it did not hear may have been said.
 func (m *Machine) paused() {

@@ -26,6 +26,9 @@ func (m *Machine) yield(pt *part) {
 	h := pt.hold
 	m.note(pt, "yields %v at %d to %v", pt.gen, h.last, pt.known)
 	m.permit(pt, 0)
+	if pt.aside != nil {
+		m.keepAside(pt)
+	}
 	m.take(pt)
 	a := &aside{gen: pt.gen, first: h.first, last: h.last, past: slices.Clone(pt.past)}
 	if len(h.log) == 0 {
@@ -50,8 +53,10 @@ func (m *Machine) yield(pt *part) {
 // sendAside sends the remainder to the present holder, again until it has it.
 func (m *Machine) sendAside(pt *part) {
 	a := pt.aside
-	if pt.hold != nil {
-		m.keepAside(pt)
+	if h := pt.hold; h != nil {
+		if h.handoff == nil {
+			m.keepAside(pt)
+		}
 		return
 	}
 	to := pt.holder.name
@@ -72,7 +77,7 @@ func (m *Machine) keepAside(pt *part) {
 		a.whole = true
 		r = a.remainder(pt)
 	}
-	if pt.hold.handoff == nil && m.merge(pt, r, 0) {
+	if m.merge(pt, r, 0) {
 		pt.aside = nil
 	}
 }
