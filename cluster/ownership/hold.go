@@ -223,7 +223,7 @@ func (m *Machine) lookAfterCopies(pt *part, wanted string) {
 	for i := 0; i < len(h.copies); i++ {
 		c := h.copies[i]
 		p := m.peers[c.name]
-		lost := p == nil || p.gone || p.boot != c.boot || !m.heardLately(p, Failover)
+		lost := p == nil || p.gone || p.boot != c.boot || !m.heardLately(p)
 		switch {
 		case lost && !c.registered:
 			h.copies = append(h.copies[:i], h.copies[i+1:]...)

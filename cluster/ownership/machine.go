@@ -31,7 +31,7 @@ const (
 	roundPause  = 50 * time.Millisecond          // at least, and at most twice more, between rounds
 	buryAfter   = time.Minute
 	shiftWindow = 2 * time.Second        // the smallest delay of one to two of these counts
-	shiftMargin = 500 * time.Microsecond // what clocks may drift apart in that time
+	shiftMargin = 100 * time.Microsecond // what clocks of machines that are well may drift apart in that time
 )
 
 // A Store keeps the state of partitions: a limiter.Table.

@@ -34,9 +34,7 @@ func (m *Machine) yield(pt *part) {
 	if len(h.log) == 0 {
 		a.first = h.last + 1
 	}
-	for i := range h.log {
-		a.changes = append(a.changes, h.log[i])
-	}
+	a.changes = slices.Clone(h.log)
 	if f := h.fork; f != nil && f.cut {
 		a.changes, a.first = nil, f.acked+1
 		a.recent, _ = m.Store.Snapshot(nil, pt.id, f.at)

@@ -39,17 +39,18 @@ func (m *Machine) meet(name string, boot uint64) *peer {
 // live tells whether a peer has to be reckoned with: it is in the view, or was heard
 // lately, and has not provably ended.
 func (m *Machine) live(p *peer) bool {
-	return !p.gone && (p.inView || m.heardLately(p, Failover))
+	return !p.gone && (p.inView || m.heardLately(p))
 }
 
-func (m *Machine) heardLately(p *peer, within time.Duration) bool {
-	return p.heard > 0 && m.now.Sub(p.heard) < within
+// heardLately tells whether a peer was heard within Failover.
+func (m *Machine) heardLately(p *peer) bool {
+	return p.heard > 0 && m.now.Sub(p.heard) < Failover
 }
 
 // reachable tells whether a node can be given something now.
 func (m *Machine) reachable(name string) bool {
 	p := m.peers[name]
-	return p != nil && !p.gone && m.heardLately(p, Failover)
+	return p != nil && !p.gone && m.heardLately(p)
 }
 
 // sameLife tells whether the node of that name still lives the life of that boot.

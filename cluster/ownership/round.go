@@ -61,13 +61,13 @@ func (m *Machine) standTo(pt *part, why Why) {
 		r.at = Position{pt.gen, pt.hold.last}
 		r.rival = ""
 		for _, c := range pt.hold.copies {
-			if p := m.peers[c.name]; c.registered && (p == nil || p.gone || p.boot != c.boot || !m.heardLately(p, Failover)) {
+			if p := m.peers[c.name]; c.registered && (p == nil || p.gone || p.boot != c.boot || !m.heardLately(p)) {
 				dropped = append(dropped, c.name)
 			}
 		}
 	}
 	silent := func(p *peer) bool {
-		return (p.name == r.rival || slices.Contains(dropped, p.name)) && !m.heardLately(p, Failover)
+		return (p.name == r.rival || slices.Contains(dropped, p.name)) && !m.heardLately(p)
 	}
 	left := false // a silent rival that gossip has not declared dead
 	for name, p := range m.peers {
@@ -145,7 +145,7 @@ func (m *Machine) won(pt *part) {
 		m.beginEmpty(pt, r)
 	case Drop:
 		for _, c := range slices.Clone(pt.hold.copies) {
-			if p := m.peers[c.name]; c.registered && (p == nil || p.gone || p.boot != c.boot || !m.heardLately(p, Failover)) {
+			if p := m.peers[c.name]; c.registered && (p == nil || p.gone || p.boot != c.boot || !m.heardLately(p)) {
 				m.landed(c)
 				m.forget(pt, c)
 			}
