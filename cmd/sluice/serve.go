@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,6 +97,9 @@ knows, for development.`,
 			if err != nil {
 				return err
 			}
+			if len(f.join) == 0 {
+				f.stepAside(cmd.Flags(), log)
+			}
 			config, err := f.config(log)
 			if err != nil {
 				return err
@@ -128,6 +134,26 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.StringVar(&f.whenLost, "when-lost", "open", "how keys are treated whose counts were lost with their node and its copy, for as long as what was lost would have counted: open (from nothing), half (half the limits) or closed (not at all)")
 	to.StringVar(&f.gossipKeyFile, "gossip-key-file", "", "`file` with keys that encrypt gossip, one a line in base64, of 16, 24 or 32 bytes: the first encrypts, all decrypt")
 	to.StringVar(&f.label, "label", "", "`label` of the cluster: nodes of another do not mix with it")
+}
+
+// stepAside lets a node that joins none start beside another on the same machine: where it
+// was not told which ports to use, and the usual one is taken, it takes any.
+func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
+	for name, address := range map[string]*string{"peer": &f.peer, "gossip": &f.gossip, "admin": &f.admin} {
+		if flags.Changed(name) {
+			continue
+		}
+		lis, err := net.Listen("tcp", *address)
+		if err == nil {
+			_ = lis.Close()
+			continue
+		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			log.Warn("the usual port is taken: using another", "flag", "--"+name, "usual", *address)
+			host, _, _ := net.SplitHostPort(*address)
+			*address = net.JoinHostPort(host, "0")
+		}
+	}
 }
 
 // config is what the flags come to.
