@@ -38,7 +38,7 @@ func (n *Node) Ask(ctx context.Context, calls []*peer.Call) []peer.Answer {
 
 // Decide is Ask for who does not wait: it calls done once for each call, from any goroutine.
 func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, a peer.Answer)) {
-	refused := n.stalls.now(n.Clock())
+	refused := n.refusing.Load() || n.stalls.now(n.Clock())
 	var rest []int
 	for i, c := range calls {
 		if refused || int(c.Key.Partition) >= n.Partitions {

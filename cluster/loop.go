@@ -116,6 +116,7 @@ func (n *Node) look() {
 		return
 	}
 	n.transport.SetPeers(peers)
+	n.refusing.Store(len(list) < n.MinMembers)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.view != nil && n.view.ID() == view.ID() {

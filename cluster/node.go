@@ -37,6 +37,7 @@ type Node struct {
 	topology topology
 	denials  denials
 	draining atomic.Bool
+	refusing atomic.Bool // too few members are in view
 	stalls   stalls
 
 	dirty   chan struct{} // there are changes to copy

@@ -10,7 +10,7 @@ import (
 // holding is what a holder knows beside the state.
 //
 // It is permitted while every registered copy has pledged, and has all that is older than
-// Failover; without a registered copy, while one other live node has; alone, from tick to
+// unackedMost; without a registered copy, while one other live node has; alone, from tick to
 // tick.
 type holding struct {
 	permit limiter.Instant
@@ -134,7 +134,7 @@ func (m *Machine) permitOf(pt *part) limiter.Instant {
 			may = c.pledged.Add(Failover)
 		}
 		if since, ok := h.oldestUnacked(c); ok {
-			may = min(may, since.Add(Failover))
+			may = min(may, since.Add(unackedMost))
 		}
 		if !any || may < until {
 			until = may

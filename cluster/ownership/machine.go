@@ -27,7 +27,8 @@ const (
 	holdViews   = 2 * time.Second // after a stall: what gossip then says is old
 	resend      = 2 * Beat
 	beginAfter  = Binding + 150*time.Millisecond // an owner's patience with holders and copies
-	handoffMost = 200 * time.Millisecond         // without progress: the holder goes on
+	handoffMost = 200 * time.Millisecond         // from freezing on: then the holder goes on
+	unackedMost = 200 * time.Millisecond         // age of a change that a registered copy lacks: then the holder waits
 	roundPause  = 50 * time.Millisecond          // at least, and at most twice more, between rounds
 	buryAfter   = time.Minute
 	shiftWindow = 2 * time.Second        // the smallest delay of one to two of these counts

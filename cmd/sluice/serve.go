@@ -120,7 +120,7 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.StringVar(&f.grpc, "grpc", "127.0.0.1:7070", "`address` for gateways")
 	to.StringVar(&f.policyFile, "policy", "", "policy `file`: tiers, and which key has which")
 	to.StringVar(&f.keyFile, "key-file", "", "`file` with the cluster's secret, at least 16 bytes")
-	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 80 bytes each")
+	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 85 bytes each")
 	to.StringVar(&f.whenFull, "when-full", "closed", "what becomes of new keys beyond --max-keys: open (allowed uncounted) or closed (denied)")
 
 	to.StringVar(&f.name, "name", "", "unique `name` in the cluster, the same after a restart (default the host's name)")
