@@ -144,10 +144,10 @@ func (n *Node) viewSizeLocked() int {
 // one has already begun.
 func (n *Node) riseAbove(highest uint64) {
 	n.mu.Lock()
-	rise := n.machine == nil && highest > n.boot
-	double := n.machine != nil && highest > n.boot
+	rise := n.machine == nil && highest > n.Boot()
+	double := n.machine != nil && highest > n.Boot()
 	if rise {
-		n.boot = (highest>>16+1)<<16 | rand.Uint64N(1<<16)
+		n.boot.Store((highest>>16+1)<<16 | rand.Uint64N(1<<16))
 	}
 	n.mu.Unlock()
 	switch {
@@ -162,15 +162,11 @@ func (n *Node) riseAbove(highest uint64) {
 }
 
 // Boot returns the number of this life of the node.
-func (n *Node) Boot() uint64 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.boot
-}
+func (n *Node) Boot() uint64 { return n.boot.Load() }
 
 func (n *Node) newMachine() *ownership.Machine {
 	return ownership.New(ownership.Config{
-		Name: n.Name, Boot: n.boot, Partitions: n.Partitions, Store: n.table,
+		Name: n.Name, Boot: n.Boot(), Partitions: n.Partitions, Store: n.table,
 		Rand:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Horizon: n.Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: n.note,
 	})

@@ -31,7 +31,8 @@ type Node struct {
 	mu      sync.Mutex         // guards machine and what it is told
 	machine *ownership.Machine // nil until the node has joined
 	view    *ring.View
-	boot    uint64
+
+	boot atomic.Uint64 // of this life; changes only before there is a machine
 
 	routes   []routeCell
 	topology topology
@@ -77,7 +78,7 @@ func Start(c Config) (_ *Node, err error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.boot = firstBoot()
+	n.boot.Store(firstBoot())
 	n.stalls.ticked.Store(int64(c.Clock()))
 	lis, err := net.Listen("tcp", c.Peer)
 	if err != nil {
@@ -87,7 +88,7 @@ func Start(c Config) (_ *Node, err error) {
 	n.transport = peer.New(peer.Config{
 		Name: c.Name, Listener: lis, Cluster: c.Secrets, Handler: (*handler)(n), Log: c.Log, Clock: c.Clock,
 	})
-	n.transport.SetBoot(n.boot)
+	n.transport.SetBoot(n.Boot())
 	n.gossip, err = gossip.Start(gossip.Config{
 		Meta: n.meta(), Bind: c.Gossip, Advertise: c.Advertise, Seeds: c.Join, Label: c.Label, Keys: c.GossipKeys, Log: c.Log,
 	})
@@ -131,7 +132,7 @@ func (n *Node) Joined() <-chan struct{} { return n.joined }
 
 func (n *Node) meta() gossip.Meta {
 	return gossip.Meta{
-		Name: n.Name, Boot: n.boot, Draining: n.draining.Load(), Peer: n.Peer, GRPC: n.GRPC, Admin: n.Admin,
+		Name: n.Name, Boot: n.Boot(), Draining: n.draining.Load(), Peer: n.Peer, GRPC: n.GRPC, Admin: n.Admin,
 		Protocol: Protocol, Ring: ring.Fingerprint(n.Partitions), Keys: n.Secrets, Policy: fingerprint(n.Policy),
 	}
 }
