@@ -11,11 +11,12 @@ import (
 	"github.com/overten/sluice/limiter"
 )
 
-// How often a call is forwarded at most, and how long one that cannot go on waits before
-// it looks again, if nothing tells it to before.
+// How often a call is forwarded at most; and how long one that cannot go on waits before it
+// looks again, if nothing tells it to before: each time longer, up to the slowest.
 const (
-	maxHops  = 2
-	lookPace = 2 * time.Millisecond
+	maxHops     = 2
+	lookPace    = 2 * time.Millisecond
+	lookSlowest = 16 * time.Millisecond
 )
 
 // ErrUnknownTier is returned for a tier that the deciding node does not have.
@@ -55,7 +56,7 @@ func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, 
 	}
 	if len(rest) > 0 {
 		q := &question{n: n, ctx: ctx, calls: calls, done: done}
-		go q.pursue(rest)
+		go q.pursue(rest, lookPace)
 	}
 }
 
@@ -98,20 +99,24 @@ type question struct {
 }
 
 // pursue brings calls to an end, or to a place where they wait for one.
-func (q *question) pursue(rest []int) {
+func (q *question) pursue(rest []int, pace time.Duration) {
 	for len(rest) > 0 {
-		waiting, groups := q.sort(rest)
+		waiting, groups := q.sort(rest, pace)
 		for to, group := range groups {
-			q.forward(to, group)
+			q.forward(to, group, pace)
 		}
 		if rest = waiting; len(rest) > 0 {
-			q.pause(rest[0])
+			q.pause(rest[0], pace)
+			pace = slower(pace)
 		}
 	}
 }
 
+// slower is the pace of a call that has waited at this pace in vain.
+func slower(pace time.Duration) time.Duration { return min(2*pace, lookSlowest) }
+
 // sort decides what can be decided here, and tells the others apart by where they must go.
-func (q *question) sort(rest []int) (waiting []int, groups map[string][]int) {
+func (q *question) sort(rest []int, pace time.Duration) (waiting []int, groups map[string][]int) {
 	now := q.n.Clock()
 	for _, i := range rest {
 		c := q.calls[i]
@@ -120,7 +125,7 @@ func (q *question) sort(rest []int) (waiting []int, groups map[string][]int) {
 		case now >= c.Deadline || q.ctx.Err() != nil:
 			q.done(i, peer.Answer{Undecided: true, Holder: r.Holder})
 		case c.Kind != peer.Check && r.Held && r.permitted:
-			go q.lease(i)
+			go q.lease(i, pace)
 		case q.here(i, r):
 		case r.Held || r.Holder == "" && c.Hops == 0:
 			waiting = append(waiting, i)
@@ -161,8 +166,8 @@ func (q *question) here(i int, r *route) bool {
 }
 
 // pause waits until the route of a call changes, or a moment.
-func (q *question) pause(i int) {
-	timer := time.NewTimer(lookPace)
+func (q *question) pause(i int, pace time.Duration) {
+	timer := time.NewTimer(pace)
 	defer timer.Stop()
 	select {
 	case <-q.n.route(q.calls[i].Key.Partition).changed:
@@ -173,7 +178,7 @@ func (q *question) pause(i int) {
 
 // forward sends calls to the node that holds their partitions. What comes back undecided is
 // pursued further; what was written and not answered is never sent again.
-func (q *question) forward(to string, group []int) {
+func (q *question) forward(to string, group []int, pace time.Duration) {
 	n := q.n
 	calls := make([]*peer.Call, len(group))
 	for j, i := range group {
@@ -199,8 +204,8 @@ func (q *question) forward(to string, group []int) {
 		}
 		if last && len(rest) > 0 {
 			go func() {
-				q.pause(rest[0])
-				q.pursue(rest)
+				q.pause(rest[0], pace)
+				q.pursue(rest, slower(pace))
 			}()
 		}
 	})
@@ -213,13 +218,13 @@ func (n *Node) remember(c *peer.Call, a peer.Answer) {
 }
 
 // lease does what a call asks of leases, here, and waits until the copies have it.
-func (q *question) lease(i int) {
+func (q *question) lease(i int, pace time.Duration) {
 	c, n := q.calls[i], q.n
 	a, err := n.leaseHere(c)
 	switch {
 	case errors.Is(err, limiter.ErrUndecided):
-		q.pause(i)
-		q.pursue([]int{i})
+		q.pause(i, pace)
+		q.pursue([]int{i}, slower(pace))
 		return
 	case err != nil:
 		a = peer.Answer{Err: err}
@@ -262,12 +267,17 @@ func (n *Node) copied(ctx context.Context, c *peer.Call) bool {
 	defer cell.awaiting.Add(-1)
 	var gen ownership.Generation
 	var seq uint64
+	yielded := false
 	n.do(func(m *ownership.Machine, now limiter.Instant) {
 		m.Replicate(now)
-		gen = m.Route(p).Gen
+		r := m.Route(p)
+		gen, yielded = r.Gen, !r.Held && r.Done == 0
 		_, seq = n.table.PermitOf(p)
 		n.publishLocked(p, true)
 	})
+	if yielded {
+		return false
+	}
 	deadline := time.NewTimer(c.Deadline.Sub(n.Clock()))
 	defer deadline.Stop()
 	for {

@@ -74,11 +74,18 @@ func (n *Node) replicate(ctx context.Context) {
 	}
 }
 
+// soloAfter is how long a node that is to join none waits for others that know its name: of
+// an earlier life, and so of a higher boot number. They call within this time.
+const soloAfter = 600 * time.Millisecond
+
 // follow follows the membership.
 func (n *Node) follow(ctx context.Context) {
 	alone := time.NewTimer(n.BootstrapAfter)
 	defer alone.Stop()
-	bootstrap := len(n.Join) == 0
+	bootstrap := false
+	if len(n.Join) == 0 {
+		alone.Reset(soloAfter)
+	}
 	for {
 		if bootstrap || n.gossip.Joined() {
 			n.look()
@@ -88,7 +95,7 @@ func (n *Node) follow(ctx context.Context) {
 			return
 		case <-n.gossip.Changes():
 		case <-alone.C:
-			if !n.gossip.Joined() && !bootstrap {
+			if !n.gossip.Joined() && len(n.Join) > 0 {
 				n.Log.Warn("no other member was reached: starting alone", "join", n.Join, "after", n.BootstrapAfter)
 			}
 			bootstrap = true
@@ -98,6 +105,8 @@ func (n *Node) follow(ctx context.Context) {
 
 // look takes the membership as it is now. It builds the view before it takes the lock.
 func (n *Node) look() {
+	n.looking.Lock() // so that no older look comes after a newer
+	defer n.looking.Unlock()
 	members := n.gossip.Members()
 	n.riseAbove(n.gossip.Highest(n.Name))
 	list := make([]ring.Member, 0, len(members)+1)
@@ -153,11 +162,22 @@ func (n *Node) riseAbove(highest uint64) {
 	switch {
 	case rise:
 		n.transport.SetBoot(n.Boot())
-		if err := n.gossip.Update(n.meta()); err != nil {
-			n.Log.Warn("the others were not told of this boot", "error", err)
-		}
+		n.retell()
 	case double:
 		n.Log.Error("another node has the name of this one, and is younger: names must be unique", "name", n.Name)
+	}
+}
+
+// retell tells the others what this node is by now.
+func (n *Node) retell() {
+	n.mu.Lock()
+	g := n.gossip
+	n.mu.Unlock()
+	if g == nil {
+		return // which is starting, and told afterwards
+	}
+	if err := g.Update(n.meta()); err != nil {
+		n.Log.Warn("the others were not told what became of this node", "error", err)
 	}
 }
 

@@ -32,7 +32,8 @@ type Node struct {
 	machine *ownership.Machine // nil until the node has joined
 	view    *ring.View
 
-	boot atomic.Uint64 // of this life; changes only before there is a machine
+	looking sync.Mutex    // held while a view is built and taken
+	boot    atomic.Uint64 // of this life; changes only before there is a machine
 
 	routes   []routeCell
 	topology topology
@@ -89,7 +90,7 @@ func Start(c Config) (_ *Node, err error) {
 		Name: c.Name, Listener: lis, Cluster: c.Secrets, Handler: (*handler)(n), Log: c.Log, Clock: c.Clock,
 	})
 	n.transport.SetBoot(n.Boot())
-	n.gossip, err = gossip.Start(gossip.Config{
+	started, err := gossip.Start(gossip.Config{
 		Meta: n.meta(), Bind: c.Gossip, Advertise: c.Advertise, Seeds: c.Join, Label: c.Label, Keys: c.GossipKeys, Log: c.Log,
 	})
 	if err != nil {
@@ -97,6 +98,10 @@ func Start(c Config) (_ *Node, err error) {
 		_ = n.transport.Close(context.Background())
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
+	n.mu.Lock()
+	n.gossip = started
+	n.mu.Unlock()
+	n.retell() // if the boot has risen meanwhile
 	n.workers.Go(func() { n.follow(ctx) })
 	n.workers.Go(func() { n.tick(ctx) })
 	n.workers.Go(func() { n.replicate(ctx) })
@@ -181,6 +186,7 @@ const (
 	drainMost = 30 * time.Second
 	drainPoll = 10 * time.Millisecond
 	leaveMost = 2 * time.Second
+	deserted  = 2 * time.Second // if all others are leaving, or seem to have left
 )
 
 // Drain hands all that the node holds to the others: it returns when they have it all, with
@@ -190,17 +196,21 @@ func (n *Node) Drain(ctx context.Context) (left int) {
 	ctx, cancel := context.WithTimeout(ctx, drainMost)
 	defer cancel()
 	if !n.draining.Swap(true) {
-		if err := n.gossip.Update(n.meta()); err != nil {
-			n.Log.Warn("others were not told that this node drains", "error", err)
-		}
+		n.retell()
 		n.look()
 	}
 	ticker := time.NewTicker(drainPoll)
 	defer ticker.Stop()
+	began := time.Now()
 	for {
-		held, rest := n.undrained()
+		held, rest, anyStays := n.undrained()
 		if held+rest == 0 {
 			return 0
+		}
+		if anyStays {
+			began = time.Now()
+		} else if n.alone() || time.Since(began) > deserted {
+			return held // there is nobody to hand over to
 		}
 		select {
 		case <-ctx.Done():
@@ -210,26 +220,29 @@ func (n *Node) Drain(ctx context.Context) (left int) {
 	}
 }
 
-// undrained returns how many partitions the node holds, and what else keeps it: copies, and
-// remainders. If all others are leaving too there is nobody to wait for.
-func (n *Node) undrained() (held, rest int) {
+// undrained returns how many partitions the node holds, what else keeps it (copies, and
+// remainders), and whether any member is to stay.
+func (n *Node) undrained() (held, rest int, anyStays bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.machine == nil || n.view == nil {
-		return 0, 0
+		return 0, 0, false
 	}
-	anyStays := false
 	for _, m := range n.view.Members() {
 		anyStays = anyStays || m.Name != n.Name && !m.Draining
-	}
-	if !anyStays {
-		return 0, 0
 	}
 	held, rest = n.machine.Holds()
 	if n.machine.Unsettled() {
 		rest++
 	}
-	return held, rest
+	return held, rest, anyStays
+}
+
+// alone tells whether no other node is to be reckoned with: not one that gossip has wrongly
+// given up for a moment.
+func (n *Node) alone() (alone bool) {
+	n.do(func(m *ownership.Machine, _ limiter.Instant) { alone = m.Alone() })
+	return alone
 }
 
 // Close leaves the cluster and ends all connections. What was not drained is lost.

@@ -75,9 +75,10 @@ func (s *leaseSet) put(of Lease) {
 	s.grant(of)
 }
 
-// bury ends a lease, if it is live, and leaves its tombstone.
+// bury ends a lease, if it is live, and leaves its tombstone. Another live lease of the run
+// goes with it if it would not have ended later.
 func (s *leaseSet) bury(of Lease) {
-	if l, ok := s.live.byRun[of.Run]; ok && l.Nonce == of.Nonce {
+	if l, ok := s.live.byRun[of.Run]; ok && (l.Nonce == of.Nonce || l.Expiry < of.Expiry) {
 		s.live.remove(l)
 	}
 	if old, ok := s.tombstones.byRun[of.Run]; ok {

@@ -12,8 +12,9 @@ import (
 // error nothing has changed. What changes is recorded.
 //
 // Units are added at their instants, and counted twice if both had counted them. Leases
-// are united by their run: a tombstone ends a lease of its nonce wherever that is live; of
-// two live leases of a run the one that ends later stays.
+// are united by their run: a tombstone ends a lease of its nonce wherever that is live, and
+// one of another nonce that would end before it: an answer that never came left it, and the
+// run was acquired again. Of two live leases of a run the one that ends later stays.
 func (t *Table) Merge(p PartitionID, other []byte, from, first uint64, shift time.Duration, now Instant) error {
 	s := t.newState()
 	defer s.release()
@@ -116,8 +117,11 @@ func (p *partition) mergeLeases(id Identity, other *leaseSet, now Instant) {
 // long as what it ends.
 func (s *leaseSet) ends(dead *Lease) bool {
 	if l, ok := s.live.byRun[dead.Run]; ok {
+		if l.Nonce != dead.Nonce && l.Expiry >= dead.Expiry {
+			return false // the run was taken up again
+		}
 		dead.Expiry = max(dead.Expiry, l.Expiry)
-		return l.Nonce == dead.Nonce // else the run was taken up again
+		return true
 	}
 	old, ok := s.tombstones.byRun[dead.Run]
 	return !ok || old.Expiry < dead.Expiry
@@ -126,7 +130,7 @@ func (s *leaseSet) ends(dead *Lease) bool {
 // gains tells whether another holder's live lease is to replace what s has of its run, and
 // gives it the names that only s knows.
 func (s *leaseSet) gains(l *Lease) bool {
-	if dead, ok := s.tombstones.byRun[l.Run]; ok && dead.Nonce == l.Nonce {
+	if dead, ok := s.tombstones.byRun[l.Run]; ok && (dead.Nonce == l.Nonce || dead.Expiry > l.Expiry) {
 		return false
 	}
 	own, ok := s.live.byRun[l.Run]

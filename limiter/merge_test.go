@@ -119,8 +119,10 @@ func TestMergeLeases(t *testing.T) {
 		{"renewed here", []step{{"acquire", 1, MaxTTL}}, []step{{"acquire", 1, MinTTL}}, 1, MaxTTL},
 		{"released there", []step{{"acquire", 1, MaxTTL}}, []step{{"acquire", 1, MinTTL}, {"release", 1, 0}}, 0, 0},
 		{"released here", []step{{"acquire", 1, MinTTL}, {"release", 1, 0}}, []step{{"acquire", 1, MaxTTL}}, 0, 0},
-		{"released there, taken anew here", []step{{"acquire", 2, MinTTL}}, []step{{"acquire", 1, MaxTTL}, {"release", 1, 0}}, 2, MinTTL},
-		{"released here, taken anew there", []step{{"acquire", 1, MaxTTL}, {"release", 1, 0}}, []step{{"acquire", 2, MinTTL}}, 2, MinTTL},
+		{"released there, taken anew here", []step{{"acquire", 2, MaxTTL}}, []step{{"acquire", 1, MinTTL}, {"release", 1, 0}}, 2, MaxTTL},
+		{"released here, taken anew there", []step{{"acquire", 1, MinTTL}, {"release", 1, 0}}, []step{{"acquire", 2, MaxTTL}}, 2, MaxTTL},
+		{"released there, an answer that never came here", []step{{"acquire", 2, MinTTL}}, []step{{"acquire", 1, MaxTTL}, {"release", 1, 0}}, 0, 0},
+		{"released here, an answer that never came there", []step{{"acquire", 1, MaxTTL}, {"release", 1, 0}}, []step{{"acquire", 2, MinTTL}}, 0, 0},
 		{"twice, longer there", []step{{"acquire", 1, MinTTL}}, []step{{"acquire", 2, MaxTTL}}, 2, MaxTTL},
 		{"twice, longer here", []step{{"acquire", 1, MaxTTL}}, []step{{"acquire", 2, MinTTL}}, 1, MaxTTL},
 	} {

@@ -175,11 +175,7 @@ func (t *Table) adopt(p *partition, set *leaseSet, ref LeaseRef, ttl time.Durati
 	if tier == nil || p.doubts.lasting(MaxTTL, now).exactness == 0 || p.sets.full() || set.knows(ref) {
 		return 0, ErrGone
 	}
-	r := p.records.find(ref.Key.ID)
-	if r == nil { // room or not: the run exists
-		r = p.records.insert(ref.Key.ID)
-		t.keys.Add(1)
-	}
+	r := t.recordOf(p, ref.Key.ID)
 	p.meet(tier, now)
 	p.grant(ref.Key.ID, p.sets.give(r), Lease{
 		Run: ref.Run, Tier: tier.Name(), Nonce: ref.Nonce, Acquired: now, Expiry: now.Add(ttl), Adopted: true,
@@ -201,7 +197,7 @@ func (s *leaseSet) knows(ref LeaseRef) bool {
 }
 
 // Release ends a lease and frees exactly its own slot. It returns false if the lease
-// had ended before, or ErrUndecided.
+// had ended before, or is not known; ErrUndecided if the partition is not permitted at now.
 func (t *Table) Release(ref LeaseRef, now Instant) (bool, error) {
 	p := &t.partitions[ref.Key.Partition]
 	p.mu.Lock()
@@ -212,6 +208,7 @@ func (t *Table) Release(ref LeaseRef, now Instant) (bool, error) {
 	}
 	set, l := p.lease(ref, now)
 	if l == nil {
+		t.releaseUnknown(p, set, ref, now)
 		return false, nil
 	}
 	set.release(l)
@@ -219,6 +216,29 @@ func (t *Table) Release(ref LeaseRef, now Instant) (bool, error) {
 		p.recorder.released(ref.Key.ID, &l.Lease, now)
 	}
 	return true, nil
+}
+
+// releaseUnknown leaves the tombstone of a lease that p, being in doubt, may have lost: so
+// that neither a late renewal nor another holder's state brings it back. set may be nil.
+func (t *Table) releaseUnknown(p *partition, set *leaseSet, ref LeaseRef, now Instant) {
+	if p.doubts.lasting(MaxTTL, now).exactness == 0 || p.sets.full() || set.knows(ref) {
+		return
+	}
+	dead := Lease{Run: ref.Run, Nonce: ref.Nonce, Expiry: now.Add(MaxTTL)}
+	p.sets.give(t.recordOf(p, ref.Key.ID)).bury(dead)
+	if p.recorder != nil {
+		p.recorder.released(ref.Key.ID, &dead, now)
+	}
+}
+
+// recordOf returns the record of a key whose lease exists, also in a full table.
+func (t *Table) recordOf(p *partition, id Identity) *record {
+	r := p.records.find(id)
+	if r == nil {
+		r = p.records.insert(id)
+		t.keys.Add(1)
+	}
+	return r
 }
 
 // Prolong lets each live lease of p end d later, 0 to MaxPer: by the time in which nobody

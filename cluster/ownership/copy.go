@@ -8,7 +8,8 @@ import (
 
 // Bounds on what is under way to a copy.
 const (
-	maxFlight   = 4 << 20  // bytes of snapshots to one node
+	maxFlight   = 4 << 20  // bytes of snapshots to one node,
+	maxFlights  = 64       // and how many: so that none holds up what is urgent for long
 	resendAfter = 2 * Beat // without an acknowledgement
 	installMost = 2 * time.Second
 	rewindPause = 20 * time.Millisecond
@@ -54,6 +55,9 @@ func (m *Machine) lostTrack(c *copyOf) {
 func (m *Machine) landed(c *copyOf) {
 	if p := m.peers[c.name]; p != nil && p.boot == c.boot {
 		p.flight -= c.flight
+		if c.flight > 0 {
+			p.flights--
+		}
 	}
 	c.flight = 0
 }
@@ -172,7 +176,7 @@ func (m *Machine) feed(pt *part) {
 		switch {
 		case c.state >= installing:
 			m.sendDeltas(pt, c)
-		case c.state == lacking && p.flight < maxFlight:
+		case c.state == lacking && p.flight < maxFlight && p.flights < maxFlights:
 			m.sendSnapshot(pt, c, p)
 		}
 	}
@@ -187,10 +191,8 @@ func (m *Machine) sendDeltas(pt *part, c *copyOf) {
 		c.progress = m.now
 	}
 	out := m.out.copying(c.name)
-	for i := range h.log {
-		if l := &h.log[i]; l.Last > c.sent {
-			out.Deltas = append(out.Deltas, Delta{pt.id, pt.gen.Number, l.Changes, l.Mark})
-		}
+	for _, l := range h.log[h.after(c.sent):] {
+		out.Deltas = append(out.Deltas, Delta{pt.id, pt.gen.Number, l.Changes, l.Mark})
 	}
 	c.sent = h.last
 }
@@ -204,6 +206,7 @@ func (m *Machine) sendSnapshot(pt *part, c *copyOf, p *peer) {
 	c.state, c.sent, c.acked, c.progress = installing, h.last, h.last, m.now
 	c.flight = len(state) + 64
 	p.flight += c.flight
+	p.flights++
 }
 
 // The copy's side.

@@ -32,9 +32,12 @@ const maxHandoffs = 32
 func (m *Machine) handOver(pt *part) {
 	h := pt.hold
 	owner := m.view.Owner(int(pt.id))
+	if m.isDraining(m.Name) && !m.reachable(owner) {
+		owner = m.wanted(pt) // who is to have it next is better than nobody
+	}
 	if h.handoff == nil {
 		c := h.copyAt(owner)
-		if owner == m.Name || c == nil || !c.registered || c.state != following || h.permit <= m.now || m.frozen >= maxHandoffs || m.now < h.noHandoff {
+		if owner == m.Name || c == nil || !c.registered || c.state != following || h.permit <= m.now && m.enough() || m.frozen >= maxHandoffs || m.now < h.noHandoff {
 			return
 		}
 		m.frozen++

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/overten/sluice/limiter"
@@ -83,12 +84,15 @@ func (h *holding) safe() uint64 {
 // oldestUnacked returns when the first change was decided that c lacks, and whether there
 // is one.
 func (h *holding) oldestUnacked(c *copyOf) (limiter.Instant, bool) {
-	for i := range h.log {
-		if h.log[i].Last > c.acked {
-			return h.log[i].Since, true
-		}
+	if i := h.after(c.acked); i < len(h.log) {
+		return h.log[i].Since, true
 	}
 	return 0, false
+}
+
+// after returns the index in log of the first stretch that has changes after seq.
+func (h *holding) after(seq uint64) int {
+	return sort.Search(len(h.log), func(i int) bool { return h.log[i].Last > seq })
 }
 
 // begin makes this node the holder, from the state that it has.
@@ -124,7 +128,7 @@ func (m *Machine) permitNow(pt *part) {
 
 func (m *Machine) permitOf(pt *part) limiter.Instant {
 	h := pt.hold
-	until, any := limiter.Instant(0), false
+	until, any := h.permit, false // while nobody was asked yet, what there is runs out by itself
 	for _, c := range h.copies {
 		if !c.registered {
 			continue
@@ -134,7 +138,7 @@ func (m *Machine) permitOf(pt *part) limiter.Instant {
 			may = c.pledged.Add(Failover)
 		}
 		if since, ok := h.oldestUnacked(c); ok {
-			may = min(may, since.Add(unackedMost))
+			may = min(may, since.Add(m.unacked()))
 		}
 		if !any || may < until {
 			until = may
@@ -149,6 +153,14 @@ func (m *Machine) permitOf(pt *part) limiter.Instant {
 		until = h.witnessed.Add(Failover)
 	}
 	return until
+}
+
+// unacked is how old a change may be that a registered copy lacks.
+func (m *Machine) unacked() time.Duration {
+	if m.MinMembers > 1 {
+		return strictMost
+	}
+	return unackedMost
 }
 
 func (m *Machine) permit(pt *part, until limiter.Instant) {
@@ -226,6 +238,7 @@ func (m *Machine) lookAfterCopies(pt *part, wanted string) {
 		lost := p == nil || p.gone || p.boot != c.boot || !m.heardLately(p)
 		switch {
 		case lost && !c.registered:
+			m.landed(c)
 			h.copies = append(h.copies[:i], h.copies[i+1:]...)
 			i--
 		case lost:
@@ -301,7 +314,7 @@ func (h *holding) append(l Stretch) {
 	}
 	h.log = append(h.log, l)
 	h.last = l.Last
-	h.logBytes += len(l.Bytes)
+	h.logBytes += l.size()
 }
 
 // trim forgets the changes that every copy has, but not those that a dropped one lacks.
@@ -325,7 +338,7 @@ func (m *Machine) trim(pt *part) {
 	}
 	n := 0
 	for n < len(h.log) && h.log[n].Last <= keep {
-		h.logBytes -= len(h.log[n].Bytes)
+		h.logBytes -= h.log[n].size()
 		n++
 	}
 	if n > 0 {

@@ -25,10 +25,12 @@ const (
 	stall       = Failover / 2    // between two ticks: more than this, and we were paused
 	alonePermit = Failover / 2    // what a lone node's tick permits
 	holdViews   = 2 * time.Second // after a stall: what gossip then says is old
+	muteAfter   = 5 * time.Second // a member that only gossip hears
 	resend      = 2 * Beat
 	beginAfter  = Binding + 150*time.Millisecond // an owner's patience with holders and copies
 	handoffMost = 200 * time.Millisecond         // from freezing on: then the holder goes on
 	unackedMost = 200 * time.Millisecond         // age of a change that a registered copy lacks: then the holder waits
+	strictMost  = 20 * time.Millisecond          // the same if the limit matters more than answers
 	roundPause  = 50 * time.Millisecond          // at least, and at most twice more, between rounds
 	buryAfter   = time.Minute
 	shiftWindow = 2 * time.Second        // the smallest delay of one to two of these counts
@@ -68,7 +70,9 @@ type Config struct {
 	Store      Store
 	Rand       *rand.Rand
 	Horizon    time.Duration // the longest window of any tier
-	MinMembers int           // with fewer members in view the node decides nothing
+	// With fewer members in view the node decides nothing. More than 1 says that the limit
+	// matters more than answers: then a holder also waits sooner for a copy that is behind.
+	MinMembers int
 	Lost       Lost
 	Start      limiter.Instant // now
 	// Note, if not nil, is told of every turn that a partition takes, for logs and traces.
@@ -79,10 +83,11 @@ type Config struct {
 // concurrent use. Each method but Route, Frames and Holds takes the present instant.
 type Machine struct {
 	Config
-	view  *ring.View // nil until the node has joined
-	next  *ring.View // a view that is held back
-	peers map[string]*peer
-	parts []part
+	view      *ring.View      // nil until the node has joined
+	next      *ring.View      // a view that is held back
+	nextSince limiter.Instant // since when one is
+	peers     map[string]*peer
+	parts     []part
 
 	now       limiter.Instant
 	ticked    limiter.Instant
@@ -114,6 +119,9 @@ func New(c Config) *Machine {
 // of a node that was paused is old.
 func (m *Machine) SetView(now limiter.Instant, v *ring.View) {
 	m.wake(now)
+	if m.next == nil {
+		m.nextSince = m.now
+	}
 	m.next = v
 	if now >= m.viewsFrom {
 		m.takeView()
@@ -136,9 +144,7 @@ func (m *Machine) takeView() {
 	v := m.next
 	m.next = nil
 	shrunk := m.view != nil && len(v.Members()) < len(m.view.Members())
-	if m.view != nil && m.view.ID() == v.ID() {
-		return
-	}
+	same := m.view != nil && m.view.ID() == v.ID()
 	m.view = v
 	for _, p := range m.peers {
 		if p.inView {
@@ -146,6 +152,10 @@ func (m *Machine) takeView() {
 		}
 	}
 	m.meetAll(v)
+	if same {
+		m.urgent = true // one that was met while views were held back is no member
+		return
+	}
 	if shrunk && len(v.Members()) == 1 {
 		m.aloneFrom = max(m.aloneFrom, m.now.Add(stall))
 	}
@@ -162,7 +172,7 @@ func (m *Machine) takeView() {
 // are told what this node holds: a split heals through them.
 func (m *Machine) bury() {
 	for name, p := range m.peers {
-		if !p.inView && m.now.Sub(p.left) > buryAfter {
+		if !p.inView && m.now.Sub(p.left) > buryAfter && !m.heardLately(p) {
 			delete(m.peers, name)
 		}
 	}
@@ -182,7 +192,7 @@ func (m *Machine) wake(now limiter.Instant) {
 func (m *Machine) Tick(now limiter.Instant) {
 	m.wake(now)
 	m.ticked = m.now
-	if m.next != nil && now >= m.viewsFrom {
+	if m.next != nil && (now >= m.viewsFrom || now.Sub(m.nextSince) > 2*holdViews) {
 		m.takeView()
 	}
 	m.urgent = true
@@ -216,6 +226,7 @@ func (m *Machine) paused() {
 		if p.heard > 0 && !p.gone {
 			p.heard = m.now
 		}
+		p.met = m.now
 	}
 	for i := range m.parts {
 		pt := &m.parts[i]
@@ -267,6 +278,9 @@ func (m *Machine) Replicate(now limiter.Instant) {
 		if pt := &m.parts[id]; pt.hold != nil {
 			m.take(pt)
 			m.feed(pt)
+			if m.MinMembers > 1 {
+				m.permitNow(pt)
+			}
 		}
 	}
 }
@@ -326,6 +340,9 @@ func (m *Machine) young() bool { return m.now.Sub(m.Start) < Binding }
 
 // enough tells whether the node sees as many members as it has to.
 func (m *Machine) enough() bool { return m.view != nil && len(m.view.Members()) >= m.MinMembers }
+
+// Alone tells whether there is no other node that could decide or pledge.
+func (m *Machine) Alone() bool { return m.alone() }
 
 // alone tells whether there is no other node that could decide or pledge.
 func (m *Machine) alone() bool {

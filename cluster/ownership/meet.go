@@ -20,6 +20,13 @@ type aside struct {
 	sent        limiter.Instant
 }
 
+// Of remainders, which may be large, so many go to a node at a time, and not again before
+// so long.
+const (
+	maxRemainders = 16
+	asideResend   = time.Second
+)
+
 // yield ends a holding because a later one was heard of: of two the earlier becomes a copy,
 // and what it admitted is set aside for the later.
 func (m *Machine) yield(pt *part) {
@@ -58,8 +65,11 @@ func (m *Machine) sendAside(pt *part) {
 		return
 	}
 	to := pt.holder.name
-	if to == "" || to == m.Name || !m.reachable(to) || a.sent != 0 && m.now.Sub(a.sent) < resend {
+	if to == "" || to == m.Name || !m.reachable(to) || a.sent != 0 && m.now.Sub(a.sent) < asideResend {
 		return
+	}
+	if f := m.out.frame(to); len(f.Remainders) >= maxRemainders {
+		return // the others go with the next tick
 	}
 	a.sent = m.now
 	f := m.out.frame(to)

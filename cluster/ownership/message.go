@@ -164,6 +164,9 @@ type Stretch struct {
 	Mark Position
 }
 
+// size is about how much memory a stretch takes, in bytes.
+func (s *Stretch) size() int { return cap(s.Bytes) + 96 }
+
 // Taken answers a Remainder. The present holder has it, or it needs all of the state.
 type Taken struct {
 	Partition limiter.PartitionID

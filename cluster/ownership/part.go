@@ -113,6 +113,14 @@ func (m *Machine) hears(pt *part, but string) bool {
 		m.now.Sub(pt.holder.heard) < Failover && m.sameLife(pt.holder.name, pt.holder.gen.Boot)
 }
 
+// tell lets a holder know at once that there is a later one: the two may not know each other.
+func (m *Machine) tell(pt *part, c claim) {
+	if pt.known.After(c.gen) && m.reachable(c.name) {
+		f := m.out.frame(c.name)
+		f.Pledges = append(f.Pledges, Pledge{Partition: pt.id, Number: c.gen.Number, Known: pt.known})
+	}
+}
+
 // heartbeatFrom takes what a peer says that it holds.
 func (m *Machine) heartbeatFrom(p *peer, h *Heartbeat) {
 	if p.young && !h.Young {
@@ -146,9 +154,13 @@ func (m *Machine) heartbeatFrom(p *peer, h *Heartbeat) {
 func (m *Machine) heardHolder(pt *part, p *peer, g Generation, permitted bool) {
 	m.learn(pt, g)
 	if pt.hold != nil {
+		m.tell(pt, claim{name: p.name, gen: g})
 		return
 	}
 	c := &pt.holder
+	if c.name != "" && c.name != p.name {
+		m.tell(pt, *c)
+	}
 	other := c.name != "" && c.name != p.name && c.gen.After(g)
 	if other && m.now.Sub(c.heard) < Binding && m.sameLife(c.name, c.gen.Boot) {
 		return // an earlier holder that has not heard of the later

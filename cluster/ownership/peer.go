@@ -8,17 +8,19 @@ import (
 
 // peer is what the machine knows of another node.
 type peer struct {
-	name   string
-	boot   uint64
-	inView bool
-	left   limiter.Instant // when it was last in the view, if it is not
-	gone   bool            // this life of it has ended
-	young  bool            // it says so
-	heard  limiter.Instant // 0: never
-	view   uint64          // the id of its view, by its last heartbeat
-	held   []Held          // by its last heartbeat
-	shift  shift
-	flight int // bytes of snapshots under way to it
+	name    string
+	boot    uint64
+	inView  bool
+	left    limiter.Instant // when it was last in the view, if it is not
+	gone    bool            // this life of it has ended
+	young   bool            // it says so
+	met     limiter.Instant // when this life of it was first heard of
+	heard   limiter.Instant // 0: never
+	view    uint64          // the id of its view, by its last heartbeat
+	held    []Held          // by its last heartbeat
+	shift   shift
+	flight  int // bytes of snapshots under way to it
+	flights int // how many these are
 }
 
 // meet returns the peer of a name in this life or a later one: a new boot proves that the
@@ -26,11 +28,11 @@ type peer struct {
 func (m *Machine) meet(name string, boot uint64) *peer {
 	p := m.peers[name]
 	if p == nil {
-		p = &peer{name: name, boot: boot, left: m.now}
+		p = &peer{name: name, boot: boot, left: m.now, met: m.now}
 		m.peers[name] = p
 	}
 	if boot > p.boot {
-		*p = peer{name: name, boot: boot, inView: p.inView, left: m.now, young: true}
+		*p = peer{name: name, boot: boot, inView: p.inView, left: m.now, met: m.now, young: true}
 		m.urgent = true
 	}
 	return p
@@ -39,7 +41,22 @@ func (m *Machine) meet(name string, boot uint64) *peer {
 // live tells whether a peer has to be reckoned with: it is in the view, or was heard
 // lately, and has not provably ended.
 func (m *Machine) live(p *peer) bool {
-	return !p.gone && (p.inView || m.heardLately(p))
+	return !p.gone && (m.heardLately(p) || p.inView && !m.mute(p))
+}
+
+// mute tells whether a member of the view has not been heard for so long, by a node that
+// hears most of them, that nothing can be expected of it.
+func (m *Machine) mute(p *peer) bool {
+	if m.now.Sub(max(p.met, p.heard)) < muteAfter {
+		return false
+	}
+	heard := 1
+	for _, o := range m.peers {
+		if o.inView && m.heardLately(o) {
+			heard++
+		}
+	}
+	return 2*heard > len(m.view.Members())
 }
 
 // heardLately tells whether a peer was heard within Failover.

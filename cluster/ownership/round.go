@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -70,8 +71,8 @@ func (m *Machine) standTo(pt *part, why Why) {
 		return (p.name == r.rival || slices.Contains(dropped, p.name)) && !m.heardLately(p)
 	}
 	left := false // a silent rival that gossip has not declared dead
-	for name, p := range m.peers {
-		switch {
+	for _, name := range slices.Sorted(maps.Keys(m.peers)) {
+		switch p := m.peers[name]; {
 		case !m.live(p):
 		case silent(p):
 			left = true

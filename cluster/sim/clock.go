@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"time"
 
 	"github.com/overten/sluice/limiter"
@@ -9,6 +8,9 @@ import (
 
 // moment is a point of the simulation's true time.
 type moment time.Duration
+
+// never is long before all moments.
+const never moment = -1 << 60
 
 func (t moment) after(d time.Duration) moment { return t + moment(d) }
 
@@ -27,7 +29,7 @@ func (c clock) at(t moment) limiter.Instant {
 // agenda is what is to happen, in order of time; what is for one moment happens in the
 // order in which it was put down.
 type agenda struct {
-	items agendaHeap // the next on top
+	items []item // a heap, the next on top
 	n     uint64
 }
 
@@ -37,23 +39,41 @@ type item struct {
 	do func()
 }
 
+func (i item) before(j item) bool { return i.at < j.at || i.at == j.at && i.n < j.n }
+
+// put puts down what is to happen at a moment.
 func (a *agenda) put(at moment, do func()) {
 	a.n++
-	heap.Push(&a.items, item{at, a.n, do})
+	a.items = append(a.items, item{})
+	i, it := len(a.items)-1, item{at, a.n, do}
+	for i > 0 && it.before(a.items[(i-1)/2]) {
+		a.items[i] = a.items[(i-1)/2]
+		i = (i - 1) / 2
+	}
+	a.items[i] = it
 }
 
-type agendaHeap []item
-
-func (h agendaHeap) Len() int { return len(h) }
-func (h agendaHeap) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].n < h[j].n
-}
-func (h agendaHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *agendaHeap) Push(x any)   { *h = append(*h, x.(item)) }
-func (h *agendaHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	old[len(old)-1] = item{}
-	*h = old[:len(old)-1]
-	return x
+// next takes what is to happen next, if that is not after a moment.
+func (a *agenda) next(until moment) (next item, ok bool) {
+	if len(a.items) == 0 || a.items[0].at > until {
+		return item{}, false
+	}
+	next = a.items[0]
+	last := len(a.items) - 1
+	it := a.items[last]
+	a.items[last] = item{}
+	a.items = a.items[:last]
+	for i := 0; i < last; {
+		child := 2*i + 1
+		if child+1 < last && a.items[child+1].before(a.items[child]) {
+			child++
+		}
+		if child >= last || it.before(a.items[child]) {
+			a.items[i] = it
+			break
+		}
+		a.items[i] = a.items[child]
+		i = child
+	}
+	return next, true
 }

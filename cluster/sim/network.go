@@ -12,6 +12,7 @@ type network struct {
 	w           *world
 	fast, slow  time.Duration // delays
 	slowly      float64       // how often the delay is the slow one
+	late        float64       // how often it is seconds
 	loss        float64       // of frames, and of links for copies
 	cut         [][]bool
 	changed     [][]moment // when cut last changed
@@ -30,12 +31,15 @@ func (k *network) init(w *world, n int) {
 	}
 	for i := range k.changed {
 		for j := range k.changed[i] {
-			k.changed[i][j] = -1 << 60
+			k.changed[i][j] = never
 		}
 	}
 }
 
 func (k *network) delay() time.Duration {
+	if k.late > 0 && k.w.chance(k.late) {
+		return k.w.between(50*time.Millisecond, 3*time.Second)
+	}
 	if k.slowly > 0 && k.w.chance(k.slowly) {
 		return k.w.between(k.fast, k.slow)
 	}
@@ -54,17 +58,25 @@ func (k *network) frame(from, to *node, f *ownership.Frame) {
 	}
 	name, boot := from.name, from.boot
 	for range copies {
-		k.carry(from, to, k.delay(), func() { to.machine.Receive(to.local(), name, boot, f) })
+		k.bring(from, to, k.delay(), func() { to.machine.Receive(to.local(), name, boot, f) })
 	}
 }
 
 // carry brings something from a node to another.
 func (k *network) carry(from, to *node, d time.Duration, do func()) {
-	life := to.life
+	life, sender := to.life, from.life
 	k.w.put(k.w.now.after(d), func() {
-		if !k.cut[from.index][to.index] {
+		if !k.cut[from.index][to.index] && from.vanished != sender {
 			to.deliver(life, do)
 		}
+	})
+}
+
+// bring is carry for what the machine of the receiver takes.
+func (k *network) bring(from, to *node, d time.Duration, do func()) {
+	k.carry(from, to, d, func() {
+		do()
+		to.flush()
 	})
 }
 
@@ -82,7 +94,7 @@ func (k *network) copying(from, to *node, c *ownership.Copying) {
 	k.lastCopying[i][j] = at
 	session := k.session[i][j]
 	name, boot := from.name, from.boot
-	k.carry(from, to, at.since(k.w.now), func() {
+	k.bring(from, to, at.since(k.w.now), func() {
 		if k.session[i][j] == session {
 			to.machine.ReceiveCopying(to.local(), name, boot, c)
 		}
@@ -99,6 +111,7 @@ func (k *network) restart(from, to *node, d time.Duration) {
 // sever cuts or heals one direction between two nodes.
 func (k *network) sever(from, to *node, cut bool) {
 	i, j := from.index, to.index
+	k.w.disturb(0)
 	if k.cut[i][j] == cut || i == j {
 		return
 	}
@@ -107,6 +120,15 @@ func (k *network) sever(from, to *node, cut bool) {
 	if !cut {
 		if from.up {
 			k.restart(from, to, k.w.between(time.Millisecond, 100*time.Millisecond))
+		}
+	}
+}
+
+// split cuts the nodes of one side from the others.
+func (k *network) split(side func(*node) bool) {
+	for _, a := range k.w.nodes {
+		for _, b := range k.w.nodes {
+			k.sever(a, b, side(a) != side(b))
 		}
 	}
 }
@@ -152,5 +174,16 @@ func (k *network) troubled(n *node) bool {
 			return true
 		}
 	}
-	return k.slowly > 0
+	return false
+}
+
+// poor tells whether messages are slow or lost.
+func (k *network) poor() bool { return k.slowly > 0 || k.late > 0 || k.loss > 0 }
+
+// slack is by how much what moved between nodes may expire late.
+func (k *network) slack() time.Duration {
+	if k.poor() {
+		return 20*time.Millisecond + 4*(k.fast+k.slow)
+	}
+	return 20*time.Millisecond + 4*k.fast
 }

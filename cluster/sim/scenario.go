@@ -1,24 +1,15 @@
-// Package sim runs whole clusters of the ownership machine in virtual time: nodes that
-// start, drain, die, are paused anywhere, lose messages and each other, while clients ask.
-// After every step it checks what the machine promises:
-//
-//   - of nodes that reach each other no two are permitted to decide for one partition,
-//     from 150 ms after they could reach each other or woke;
-//   - no key is admitted more than its limit in any window of true time, but for what a
-//     node admitted in the last moments before it died;
-//   - no key is denied what it has;
-//   - when calm returns, within 10 s each partition has one holder, the view's owner, with
-//     a complete copy at its successor, and nothing is left to be told.
-//
-// A run is given by its seed: the same seed, the same run. What fails is printed with it.
 package sim
 
 import (
 	"fmt"
 	"time"
-
-	"github.com/overten/sluice/limiter"
 )
+
+// Options say how a seed is run.
+type Options struct {
+	Lines  int  // of the trace to keep: the last; 0: none
+	Engine bool // state is kept in limiter.Tables, as it is by some seeds anyway
+}
 
 // Result is what a run came to.
 type Result struct {
@@ -27,9 +18,11 @@ type Result struct {
 	Trace     string // what happened last, if it was asked for
 	Kind      string
 	Nodes     int
+	Engine    bool
 	Answered  int // hits that clients were told of
 	Denied    int
 	Undecided int // times that a call had to wait
+	Leases    int // granted and told
 }
 
 // The kinds of trouble.
@@ -37,24 +30,27 @@ const (
 	moving    = iota // nodes join, drain and flap, also all at once
 	pausing          // and are paused
 	losing           // and the network is slow and loses messages
-	dying            // and nodes are killed, and come back
+	dying            // and nodes are killed or vanish, and come back
 	splitting        // and the network is cut anywhere
 	kinds
 )
 
 var kindNames = [kinds]string{"moving", "pausing", "losing", "dying", "splitting"}
 
-// How long the trouble lasts, and the calm after it.
+// How long the trouble lasts, in one piece or in several with calm between them, and the
+// calm at the end; and how long before that all runs end.
 const (
 	trouble = 12 * time.Second
-	calm    = 10 * time.Second
+	burst   = 4 * time.Second
+	calm    = 11 * time.Second
+	idle    = 7 * time.Second
 )
 
-// Run runs the simulation of a seed. It keeps the last lines of its trace, 0: none.
-func Run(seed uint64, lines int) Result {
+// Run runs the simulation of a seed.
+func Run(seed uint64, o Options) Result {
 	var t *trace
-	if lines > 0 {
-		t = &trace{most: lines}
+	if o.Lines > 0 {
+		t = &trace{most: o.Lines}
 	}
 	kind := int(seed % kinds)
 	w := newWorld(seed, 0, 0, t)
@@ -63,17 +59,26 @@ func Run(seed uint64, lines int) Result {
 		nodes = 2 + w.rand.IntN(11)
 	}
 	w = newWorld(seed, nodes, 1+w.rand.IntN(2), t)
+	w.engine = o.Engine || seed/kinds%4 == 3
+	if nodes > 2 && w.chance(0.15) {
+		w.minMembers = 2
+	}
 	w.setUp(kind)
-	end := moment(trouble)
-	w.requests(w.between(3*time.Millisecond, 12*time.Millisecond), 3, end.after(calm))
-	w.misfortunes(kind, end)
+	end := w.misfortunes(kind)
+	w.hits(w.between(3*time.Millisecond, 12*time.Millisecond), 3, end.after(calm))
+	w.runs(w.between(30*time.Millisecond, 150*time.Millisecond), 2, end.after(calm-idle))
+	w.keepWatch()
 	w.run(end)
 	w.pacify()
 	w.run(end.after(calm))
 	if w.failed == nil {
 		w.checkCalm()
+		w.checkNone()
 	}
-	r := Result{Seed: seed, Err: w.failed, Kind: kindNames[kind], Nodes: nodes, Answered: w.ledger.answered, Denied: w.ledger.denied, Undecided: w.ledger.undecided}
+	r := Result{
+		Seed: seed, Err: w.failed, Kind: kindNames[kind], Nodes: nodes, Engine: w.engine,
+		Answered: w.ledger.answered, Denied: w.ledger.denied, Undecided: w.ledger.undecided, Leases: w.leases.granted,
+	}
 	if t != nil {
 		r.Trace = t.String()
 	}
@@ -84,6 +89,12 @@ func Run(seed uint64, lines int) Result {
 func (w *world) setUp(kind int) {
 	if kind == losing {
 		w.net.loss, w.net.slowly = 0.02, 0.05
+		if w.chance(0.5) {
+			w.net.late = 0.003
+		}
+	}
+	if kind >= pausing && w.chance(0.3) {
+		w.ambush = ambush{left: 1 + w.rand.IntN(3), kills: kind >= dying}
 	}
 	first := 1 + w.rand.IntN(len(w.nodes))
 	together := first > 1 && w.chance(0.5)
@@ -97,23 +108,36 @@ func (w *world) setUp(kind int) {
 	}
 }
 
-// misfortunes puts down what is to befall the nodes.
-func (w *world) misfortunes(kind int, end moment) {
-	from := moment(time.Second)
-	if w.chance(0.7) {
-		from = moment(4 * time.Second)
+// misfortunes puts down what is to befall the nodes, and returns when it is over.
+func (w *world) misfortunes(kind int) (end moment) {
+	if w.chance(0.1) { // again after a calm, in which the cluster comes to rest
+		for range 2 {
+			from := end.after(time.Second)
+			end = from.after(burst)
+			w.befallIn(kind, from, end, 1+w.rand.IntN(4))
+			end = end.after(w.between(most, most+5*time.Second))
+			w.put(end.after(-most-time.Second), w.mend)
+		}
 	}
-	for range 2 + w.rand.IntN(8) {
-		at := from.after(w.between(0, end.since(from)))
-		n := w.nodes[w.rand.IntN(len(w.nodes))]
-		w.put(at, func() { w.befall(kind, n) })
+	from := end.after(time.Second)
+	if w.chance(0.7) {
+		from = end.after(4 * time.Second)
+	}
+	end = end.after(trouble)
+	w.befallIn(kind, from, end, 2+w.rand.IntN(8))
+	return end
+}
+
+func (w *world) befallIn(kind int, from, to moment, times int) {
+	for range times {
+		w.put(from.after(w.between(0, to.since(from))), func() { w.befall(kind, w.anyNode()) })
 	}
 }
 
 func (w *world) befall(kind int, n *node) {
-	what := w.rand.IntN(4)
+	what := w.rand.IntN(5)
 	if kind > moving && w.chance(0.5) {
-		what = 4 + w.rand.IntN(kind)
+		what = 5 + w.rand.IntN(kind)
 	}
 	switch what {
 	case 0:
@@ -121,25 +145,27 @@ func (w *world) befall(kind int, n *node) {
 			n.start(false)
 		}
 	case 1:
-		if w.upCount() > 1 {
-			n.drain()
-			w.put(w.now.after(w.between(time.Second, 8*time.Second)), func() {
-				if !n.up {
-					n.start(false)
-				}
-			})
-		}
+		w.leave(n)
 	case 2:
 		w.flap(n)
 	case 3:
 		w.slander(n)
-	case 4:
-		n.pause(w.between(10*time.Millisecond, 4*time.Second))
+	case 4: // one comes, another goes
+		if o := w.anyNode(); !o.up {
+			o.start(false)
+		}
+		w.leave(n)
 	case 5:
-		w.net.slowly, w.net.loss = 0.1, 0.05
+		if w.chance(0.4) {
+			w.ambush = ambush{left: 1 + w.rand.IntN(3), kills: kind >= dying}
+			return
+		}
+		n.pause(w.between(10*time.Millisecond, 4*time.Second))
 	case 6:
-		w.strike(n)
+		w.net.slowly, w.net.loss = 0.1, 0.05
 	case 7:
+		w.strike(n)
+	case 8:
 		w.split(n)
 	}
 }
@@ -153,73 +179,72 @@ func (w *world) upCount() (up int) {
 	return up
 }
 
-// flap lets some nodes see a member go and come back in quick succession.
+// leave lets a node drain, if another stays, and come back some time.
+func (w *world) leave(n *node) {
+	if w.upCount() > 1 {
+		n.drain()
+		n.restart(w.between(time.Second, 8*time.Second))
+	}
+}
+
+// flap lets some nodes see a member go and come back in quick succession, once or more.
 func (w *world) flap(n *node) {
-	for _, o := range w.nodes {
-		if o != n && o.up && w.chance(0.7) {
-			o.falsely[n.index] = w.now.after(w.between(50*time.Millisecond, 600*time.Millisecond))
-		}
-	}
-}
-
-// slander lets one node take another for dead for longer.
-func (w *world) slander(n *node) {
-	o := w.nodes[w.rand.IntN(len(w.nodes))]
-	if o != n && o.up {
-		w.note("%s takes %s for dead", o.name, n.name)
-		o.falsely[n.index] = w.now.after(w.between(time.Second, 3*time.Second))
-	}
-}
-
-// strike kills a node, sometimes another with it, and starts it again sooner or later.
-func (w *world) strike(n *node) {
-	struck := []*node{n}
-	if w.chance(0.2) {
-		struck = append(struck, w.nodes[w.rand.IntN(len(w.nodes))])
-	}
-	for i, n := range struck {
-		if !n.up {
-			continue
-		}
-		if i > 0 || !w.covered() {
-			w.ledger.forget(5 * time.Second) // holder and copy may both be gone
-		}
-		n.kill()
-		w.put(w.now.after(w.between(50*time.Millisecond, 5*time.Second)), func() {
-			if !n.up {
-				n.start(false)
+	for i := range 1 + w.rand.IntN(3) {
+		w.put(w.now.after(time.Duration(i)*400*time.Millisecond), func() {
+			for _, o := range w.nodes {
+				if o != n && o.up && w.chance(0.7) {
+					d := w.between(50*time.Millisecond, 600*time.Millisecond)
+					w.disturb(d)
+					o.falsely[n.index] = w.now.after(d)
+				}
 			}
 		})
 	}
 }
 
-// covered tells whether each partition that is held at all has a copy, on nodes that work.
-func (w *world) covered() bool {
-	for p := range w.partitions {
-		safe := false
-		for _, n := range w.nodes {
-			if !n.permitted(p) {
-				continue
-			}
-			for _, name := range n.machine.Copies(limiter.PartitionID(p)) {
-				if c := w.byName[name]; c.up && !c.paused {
-					safe = true
-				}
-			}
+// slander lets one node take another for dead for longer.
+func (w *world) slander(n *node) {
+	o := w.anyNode()
+	if o != n && o.up {
+		w.note("%s takes %s for dead", o.name, n.name)
+		d := w.between(time.Second, 3*time.Second)
+		w.disturb(d)
+		o.falsely[n.index] = w.now.after(d)
+	}
+}
+
+// strike kills a node, sometimes another with it, and starts it again at once, later, or
+// not before calm has returned.
+func (w *world) strike(n *node) {
+	struck := []*node{n}
+	if w.chance(0.2) {
+		struck = append(struck, w.anyNode())
+	}
+	for _, n := range struck {
+		if !n.up {
+			continue
 		}
-		if !safe {
-			return false
+		if w.chance(0.3) {
+			n.vanish()
+		} else {
+			n.kill()
+		}
+		switch w.rand.IntN(5) {
+		case 0, 1:
+			n.restart(w.between(10*time.Millisecond, time.Second))
+		case 2, 3:
+			n.restart(w.between(time.Second, 6*time.Second))
 		}
 	}
-	return true
 }
 
 // split cuts the cluster, or one direction between two nodes, for a while.
 func (w *world) split(n *node) {
 	d := w.between(100*time.Millisecond, 6*time.Second)
 	w.ledger.forget(d + 4*time.Second)
+	w.disturb(d)
 	if w.chance(0.4) {
-		o := w.nodes[w.rand.IntN(len(w.nodes))]
+		o := w.anyNode()
 		w.note("%s no longer reaches %s", n.name, o.name)
 		w.net.sever(n, o, true)
 	} else {
@@ -228,11 +253,7 @@ func (w *world) split(n *node) {
 			side[i] = w.chance(0.5)
 		}
 		w.note("the network splits %v", side)
-		for i, a := range w.nodes {
-			for j, b := range w.nodes {
-				w.net.sever(a, b, side[i] != side[j])
-			}
-		}
+		w.net.split(func(n *node) bool { return side[n.index] })
 	}
 	w.put(w.now.after(d), func() {
 		w.note("the network heals")
@@ -240,41 +261,44 @@ func (w *world) split(n *node) {
 	})
 }
 
-// pacify ends all trouble.
-func (w *world) pacify() {
-	w.note("calm")
+// mend ends what would not end by itself.
+func (w *world) mend() {
 	w.net.heal()
-	w.net.loss, w.net.slowly = 0, 0
-	any := false
 	for _, n := range w.nodes {
 		if n.up && n.paused {
 			n.resume()
-		}
-		if n.up && !n.draining {
-			any = true
-		}
-		for i := range n.falsely {
-			n.falsely[i] = 0
-		}
-	}
-	if !any {
-		for _, n := range w.nodes {
-			if !n.up {
-				n.start(true)
-				break
-			}
 		}
 	}
 	if w.ledger.doubtful > w.now {
 		w.ledger.forget(4 * time.Second)
 	}
+	for _, n := range w.nodes {
+		if !n.up && w.upCount() < w.minMembers {
+			n.start(true)
+		}
+	}
+}
+
+// pacify ends all trouble.
+func (w *world) pacify() {
+	w.note("calm")
+	w.disturb(0)
+	w.ambush.left = 0
+	w.net.loss, w.net.slowly, w.net.late = 0, 0, 0
+	for _, n := range w.nodes {
+		clear(n.falsely)
+	}
+	w.mend()
 }
 
 // String tells the result in a line.
 func (r Result) String() string {
-	state := "ok"
+	state, kept := "ok", ""
 	if r.Err != nil {
 		state = r.Err.Error()
 	}
-	return fmt.Sprintf("seed %d (%s, %d nodes, %d admitted, %d denied): %s", r.Seed, r.Kind, r.Nodes, r.Answered, r.Denied, state)
+	if r.Engine {
+		kept = ", engine"
+	}
+	return fmt.Sprintf("seed %d (%s, %d nodes%s, %d admitted, %d denied, %d leases): %s", r.Seed, r.Kind, r.Nodes, kept, r.Answered, r.Denied, r.Leases, state)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,13 +15,15 @@ import (
 var (
 	seeds = flag.Uint64("seeds", 2000, "how many seeds TestSeeds runs")
 	first = flag.Uint64("first", 1, "the first of them")
-	lines = flag.Int("trace", 200, "lines of trace that a failure shows")
+	lines = flag.Int("lines", 200, "lines of trace that a failure shows")
+	force = flag.Bool("engine", false, "keep all state in the engine's tables; by itself every fourth seed of a kind does")
 )
 
 // TestSeeds runs clusters through every kind of trouble.
 func TestSeeds(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	var next, done, failed atomic.Uint64
-	var answered, denied, undecided atomic.Int64
+	var answered, denied, undecided, leases atomic.Int64
 	next.Store(*first - 1)
 	var mu sync.Mutex
 	began := time.Now()
@@ -32,14 +35,15 @@ func TestSeeds(t *testing.T) {
 				if seed >= *first+*seeds || failed.Load() > 5 {
 					return
 				}
-				r := Run(seed, 0)
+				r := Run(seed, Options{Engine: *force})
 				answered.Add(int64(r.Answered))
 				denied.Add(int64(r.Denied))
 				undecided.Add(int64(r.Undecided))
+				leases.Add(int64(r.Leases))
 				if r.Err != nil {
 					failed.Add(1)
 					mu.Lock()
-					t.Errorf("%v\n%s\nagain: go test ./cluster/sim -run TestSeeds -first %d -seeds 1", r, Run(seed, *lines).Trace, seed)
+					t.Errorf("%v\n%s\nagain: go test ./cluster/sim -run TestSeeds -first %d -seeds 1 -engine=%v", r, Run(seed, Options{Lines: *lines, Engine: *force}).Trace, seed, *force)
 					mu.Unlock()
 				}
 				if n := done.Add(1); n%5000 == 0 {
@@ -49,5 +53,15 @@ func TestSeeds(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	t.Logf("%d seeds, %d hits admitted, %d denied, %d waits, %v", done.Load(), answered.Load(), denied.Load(), undecided.Load(), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d seeds, %d hits admitted, %d denied, %d waits, %d leases, %v", done.Load(), answered.Load(), denied.Load(), undecided.Load(), leases.Load(), time.Since(began).Round(time.Millisecond))
+}
+
+// TestAgain holds that a run is given by its seed.
+func TestAgain(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		one, two := Run(seed, Options{}), Run(seed, Options{})
+		if one.Err != nil || two.Err != nil || one != two {
+			t.Errorf("%+v\n%+v", one, two)
+		}
+	}
 }
