@@ -106,7 +106,7 @@ func (q *question) pursue(rest []int, pace time.Duration) {
 			q.forward(to, group, pace)
 		}
 		if rest = waiting; len(rest) > 0 {
-			q.pause(rest[0], pace)
+			q.pause(pace)
 			pace = slower(pace)
 		}
 	}
@@ -165,12 +165,12 @@ func (q *question) here(i int, r *route) bool {
 	return false
 }
 
-// pause waits until the route of a call changes, or a moment.
-func (q *question) pause(i int, pace time.Duration) {
+// pause waits until any route changes, or a moment.
+func (q *question) pause(pace time.Duration) {
 	timer := time.NewTimer(pace)
 	defer timer.Stop()
 	select {
-	case <-q.n.route(q.calls[i].Key.Partition).changed:
+	case <-*q.n.stirred.Load():
 	case <-timer.C:
 	case <-q.ctx.Done():
 	}
@@ -204,7 +204,7 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 		}
 		if last && len(rest) > 0 {
 			go func() {
-				q.pause(rest[0], pace)
+				q.pause(pace)
 				q.pursue(rest, slower(pace))
 			}()
 		}
@@ -223,7 +223,7 @@ func (q *question) lease(i int, pace time.Duration) {
 	a, err := n.leaseHere(c)
 	switch {
 	case errors.Is(err, limiter.ErrUndecided):
-		q.pause(i, pace)
+		q.pause(pace)
 		q.pursue([]int{i}, slower(pace))
 		return
 	case err != nil:

@@ -25,7 +25,11 @@ func (n *Node) do(f func(m *ownership.Machine, now limiter.Instant)) {
 
 func (n *Node) flushLocked() {
 	n.machine.Letters(n.transport.Send)
-	n.machine.Touched(func(p limiter.PartitionID) { n.publishLocked(p, false) })
+	moved := false
+	n.machine.Touched(func(p limiter.PartitionID) { moved = n.publishLocked(p, false) || moved })
+	if moved {
+		n.stir()
+	}
 }
 
 // tick is the machine's clock.

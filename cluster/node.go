@@ -36,6 +36,7 @@ type Node struct {
 	boot    atomic.Uint64 // of this life; changes only before there is a machine
 
 	routes   []routeCell
+	stirred  atomic.Pointer[chan struct{}] // closed when any route has changed
 	topology topology
 	denials  denials
 	draining atomic.Bool
@@ -67,6 +68,7 @@ func Start(c Config) (_ *Node, err error) {
 		routes: make([]routeCell, c.Partitions), dirty: make(chan struct{}, 1), joined: make(chan struct{}),
 	}
 	n.topology.init()
+	n.stir()
 	for i := range n.routes {
 		n.routes[i].now.Store(&route{changed: make(chan struct{})})
 	}

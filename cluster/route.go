@@ -20,17 +20,25 @@ type routeCell struct {
 	awaiting atomic.Int32 // who waits for copies: then every step is told
 }
 
+// stir wakes all who wait for a route.
+func (n *Node) stir() {
+	c := make(chan struct{})
+	if old := n.stirred.Swap(&c); old != nil {
+		close(*old)
+	}
+}
+
 func (n *Node) route(p limiter.PartitionID) *route { return n.routes[p].now.Load() }
 
-// publishLocked takes the machine's route of p, and wakes who waits for a change, if there is
-// one that matters.
-func (n *Node) publishLocked(p limiter.PartitionID, always bool) {
+// publishLocked takes the machine's route of p, and wakes who waits for copies. It tells
+// whether the route is another.
+func (n *Node) publishLocked(p limiter.PartitionID, always bool) (changed bool) {
 	cell := &n.routes[p]
 	old, now := cell.now.Load(), n.machine.Route(p)
 	permitted := now.Held && now.Until > n.Clock()
 	same := old.Holder == now.Holder && old.Held == now.Held && old.Gen == now.Gen && old.Done == now.Done && old.permitted == permitted
 	if same && !always && cell.awaiting.Load() == 0 {
-		return
+		return false
 	}
 	moved := old.Holder != now.Holder
 	cell.now.Store(&route{Route: now, permitted: permitted, changed: make(chan struct{})})
@@ -38,4 +46,5 @@ func (n *Node) publishLocked(p limiter.PartitionID, always bool) {
 	if moved {
 		n.topology.moved(p, now.Holder)
 	}
+	return !same
 }

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"slices"
+	"time"
 
 	"github.com/overten/sluice/limiter"
 )
@@ -20,12 +21,29 @@ type committed struct {
 	boot   uint64
 	at     Position
 	copies []string
+	began  limiter.Instant
 	sent   limiter.Instant
 	heard  bool
 }
 
-// maxHandoffs bounds how many partitions are frozen at a time, so that none is for long.
+// maxHandoffs bounds how many partitions are being handed over at a time, so that none waits
+// for long until its new holder decides.
 const maxHandoffs = 32
+
+// returnAfter is how long a partition is not given back to who gave it.
+const returnAfter = time.Second
+
+// countHandoffs counts the partitions that are being handed over: they are frozen, or were
+// given up lately and nobody was heard to hold them.
+func (m *Machine) countHandoffs() {
+	m.frozen = 0
+	for i := range m.parts {
+		pt := &m.parts[i]
+		if pt.hold != nil && pt.hold.handoff != nil || pt.commit != nil && !pt.commit.heard && m.now.Sub(pt.commit.began) < handoffMost {
+			m.frozen++
+		}
+	}
+}
 
 // handOver gives a partition to its owner when the owner has a copy: it freezes it, sends
 // what is left, and commits when every copy has all.
@@ -37,6 +55,9 @@ func (m *Machine) handOver(pt *part) {
 	}
 	if h.handoff == nil {
 		c := h.copyAt(owner)
+		if m.returns(pt, owner) {
+			return
+		}
 		if owner == m.Name || c == nil || !c.registered || c.state != following || h.permit <= m.now && m.enough() || m.frozen >= maxHandoffs || m.now < h.noHandoff {
 			return
 		}
@@ -64,10 +85,16 @@ func (m *Machine) handOver(pt *part) {
 	m.giveUp(pt, copies)
 }
 
+// returns tells whether giving a partition to a node would be giving it back: that node knows
+// of a newer view, or will soon learn of the one that we go by.
+func (m *Machine) returns(pt *part, to string) bool {
+	p := m.peers[to]
+	return p != nil && p.leaves || to == pt.giver && m.now.Sub(pt.given) < returnAfter
+}
+
 // cancelHandoff lets the holder go on.
 func (m *Machine) cancelHandoff(pt *part) {
 	m.note(pt, "goes on with %v, not given to %s", pt.gen, pt.hold.handoff.to)
-	m.frozen--
 	pt.hold.handoff = nil
 	pt.hold.noHandoff = m.now.Add(resend)
 	m.touch(pt)
@@ -77,7 +104,7 @@ func (m *Machine) cancelHandoff(pt *part) {
 func (m *Machine) giveUp(pt *part, copies []string) {
 	h := pt.hold
 	at := Position{pt.gen, h.last}
-	pt.commit = &committed{to: h.handoff.to, boot: h.handoff.boot, at: at, copies: copies}
+	pt.commit = &committed{to: h.handoff.to, boot: h.handoff.boot, at: at, copies: copies, began: m.now}
 	m.endHolding(pt)
 	pt.complete, pt.at = true, at
 	pt.holder = claim{heard: m.now}
@@ -90,9 +117,6 @@ func (m *Machine) giveUp(pt *part, copies []string) {
 // endHolding forgets what only a holder knows.
 func (m *Machine) endHolding(pt *part) {
 	h := pt.hold
-	if h.handoff != nil {
-		m.frozen--
-	}
 	for _, c := range h.copies {
 		m.landed(c)
 	}
@@ -122,6 +146,7 @@ func (m *Machine) handed(p *peer, c *Commit) {
 		return
 	}
 	m.begin(pt, pt.known.Number+1, c.At, true)
+	pt.giver, pt.given = p.name, m.now
 	for _, name := range c.Copies {
 		if name == m.Name || m.peers[name] == nil {
 			continue

@@ -14,8 +14,9 @@ import (
 // unackedMost; without a registered copy, while one other live node has; alone, from tick to
 // tick.
 type holding struct {
-	permit limiter.Instant
-	copies []*copyOf
+	permit  limiter.Instant
+	stopped limiter.Instant // since when it is not permitted; 0: it is
+	copies  []*copyOf
 
 	witness   string // whom it asks while no copy is registered
 	witnessed limiter.Instant
@@ -100,9 +101,9 @@ func (m *Machine) begin(pt *part, number uint64, parent Position, handed bool) {
 	pt.past.add(parent)
 	pt.gen, pt.parent, pt.handed = Generation{number, m.Name, m.Boot}, parent, handed
 	pt.known = pt.gen
-	pt.hold = &holding{}
+	pt.hold = &holding{stopped: m.now}
 	pt.complete, pt.at = false, Position{}
-	pt.commit = nil
+	pt.commit, pt.giver = nil, ""
 	if pt.aside != nil && pt.aside.gen == parent.Gen {
 		pt.aside = nil // it is part of the state that this begins with
 	}
@@ -168,12 +169,33 @@ func (m *Machine) permit(pt *part, until limiter.Instant) {
 	if h.permit == until {
 		return
 	}
-	if (h.permit > m.now) != (until > m.now) {
+	was, is := h.permit > m.now, until > m.now
+	if was != is {
 		m.touch(pt)
 		m.announce = true
 	}
+	switch {
+	case is && !was:
+		m.resume(pt)
+	case !is && h.stopped == 0:
+		h.stopped = min(h.permit, m.now)
+	}
 	h.permit = until
 	m.Store.Permit(pt.id, until)
+}
+
+// resume lets a holder decide again. While it did not, nobody could renew a lease.
+func (m *Machine) resume(pt *part) {
+	h := pt.hold
+	since := h.stopped
+	if since == 0 {
+		since = h.permit // it ran out by itself
+	}
+	h.stopped = 0
+	if gap := m.now.Sub(since); since > 0 && gap > Beat && gap < time.Minute {
+		m.Store.Prolong(pt.id, gap)
+		m.take(pt)
+	}
 }
 
 // keep does what a holder has to: it looks after its copies and its permit.

@@ -95,7 +95,7 @@ type Machine struct {
 	viewsFrom limiter.Instant // views are held back until then
 	aloneFrom limiter.Instant // not before this may the node believe itself alone
 	rounds    uint64          // the number of the last one
-	frozen    int             // partitions that are being handed over
+	frozen    int             // partitions that are being handed over, by the last count
 
 	urgent   bool // what was learned may let partitions go on
 	announce bool // the others should know at once what we hold
@@ -292,6 +292,7 @@ func (m *Machine) settle() {
 	}
 	for m.urgent {
 		m.urgent = false
+		m.countHandoffs()
 		for i := range m.parts {
 			m.evaluate(&m.parts[i])
 		}

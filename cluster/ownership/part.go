@@ -25,6 +25,9 @@ type part struct {
 	past     marks      // what the state has of generations before gen or at.Gen
 	complete bool       // there is a copy, up to at
 
+	giver string          // who handed the present holding over,
+	given limiter.Instant // and when
+
 	holder claim      // the latest holder heard of
 	known  Generation // the latest generation heard of
 	pledge pledge
@@ -126,7 +129,7 @@ func (m *Machine) heartbeatFrom(p *peer, h *Heartbeat) {
 	if p.young && !h.Young {
 		m.urgent = true
 	}
-	p.young, p.view = h.Young, h.View
+	p.young, p.leaves, p.view = h.Young, h.Draining, h.View
 	i := 0
 	for _, old := range p.held { // both are in order of partitions
 		for i < len(h.Held) && h.Held[i].Partition < old.Partition {
@@ -170,8 +173,9 @@ func (m *Machine) heardHolder(pt *part, p *peer, g Generation, permitted bool) {
 		m.urgent = true
 	}
 	*c = claim{name: p.name, gen: g, permitted: permitted, heard: m.now}
-	if pt.commit != nil && g.After(pt.commit.at.Gen) {
+	if pt.commit != nil && g.After(pt.commit.at.Gen) && !pt.commit.heard {
 		pt.commit.heard = true
+		m.urgent = true // the next may be handed over
 	}
 	if pt.round != nil && g.After(pt.round.at.Gen) && permitted {
 		m.withdraw(pt)

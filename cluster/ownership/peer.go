@@ -14,6 +14,7 @@ type peer struct {
 	left    limiter.Instant // when it was last in the view, if it is not
 	gone    bool            // this life of it has ended
 	young   bool            // it says so
+	leaves  bool            // it says that it is draining
 	met     limiter.Instant // when this life of it was first heard of
 	heard   limiter.Instant // 0: never
 	view    uint64          // the id of its view, by its last heartbeat
