@@ -46,7 +46,7 @@
 //   - A node that answers UNAVAILABLE has not decided. The call is tried again after a
 //     pause of milliseconds, elsewhere if possible.
 //   - A node that is silent is waited for, but not with the whole deadline: after a
-//     third of what is left (at least 30 ms, at most 500 ms) another is asked too, and
+//     third of what is left (at least 40 ms, at most 500 ms) another is asked too, and
 //     the first answer wins. After three such tries in a row the node is avoided,
 //     and asked once a second whether it is back.
 //

@@ -49,8 +49,8 @@ func TestHangingNode(t *testing.T) {
 				}
 				slow := 0
 				for i, d := range took {
-					if d != 0 && d != 30*time.Millisecond {
-						t.Errorf("call %d took %v, want a try of 30 ms or nothing", i, d)
+					if d != 0 && d != 40*time.Millisecond {
+						t.Errorf("call %d took %v, want a try of 40 ms or nothing", i, d)
 					}
 					if d != 0 {
 						slow++
@@ -78,7 +78,7 @@ func TestHangingNode(t *testing.T) {
 // A longer deadline allows for longer tries, of half a second at most.
 func TestTriesGrowWithTheDeadline(t *testing.T) {
 	for timeout, want := range map[time.Duration]time.Duration{
-		45 * time.Millisecond:  30 * time.Millisecond,
+		50 * time.Millisecond:  40 * time.Millisecond,
 		300 * time.Millisecond: 100 * time.Millisecond,
 		5 * time.Second:        500 * time.Millisecond,
 	} {

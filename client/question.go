@@ -17,7 +17,7 @@ import (
 // time left, within these bounds. It costs a caller that much, and no more, that a
 // node has stopped.
 const (
-	leastTry = 30 * time.Millisecond
+	leastTry = 40 * time.Millisecond
 	mostTry  = 500 * time.Millisecond
 )
 

@@ -84,7 +84,7 @@ func (m *Machine) copyAnswered(pt *part, c *copyOf, a *Pledge) {
 	}
 	if !a.Complete && c.registered && c.state == lacking {
 		c.registered = false // it says itself that it has nothing to stand with
-		m.urgent = true
+		m.hurry(pt)
 		m.touch(pt)
 	}
 	if a.Given && a.Complete && c.state == following {
@@ -92,7 +92,7 @@ func (m *Machine) copyAnswered(pt *part, c *copyOf, a *Pledge) {
 		if !c.registered && !c.leaving {
 			m.note(pt, "has a copy at %s", c.name)
 			c.registered = true
-			m.urgent = true
+			m.hurry(pt)
 			m.touch(pt)
 		}
 	}
@@ -114,7 +114,7 @@ func (m *Machine) advance(pt *part, c *copyOf, seq uint64) {
 		m.touch(pt)
 	}
 	if pt.hold.handoff != nil {
-		m.urgent = true
+		m.hurry(pt)
 	}
 }
 
@@ -135,7 +135,7 @@ func (m *Machine) acked(p *peer, a *Ack) {
 		m.landed(c)
 		c.state, c.progress = following, m.now
 		pt.askNow = true
-		m.urgent = true
+		m.urgent = true // there is room for another snapshot
 		m.advance(pt, c, a.At.Seq)
 	case c.state != following:
 	case !same && a.Gap:
@@ -302,7 +302,7 @@ func (m *Machine) left(p *peer, l *Left) {
 		if c.leaving {
 			h.copies = append(h.copies[:i], h.copies[i+1:]...)
 		}
-		m.urgent = true
+		m.hurry(pt)
 		m.touch(pt)
 		return
 	}

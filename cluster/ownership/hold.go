@@ -112,7 +112,8 @@ func (m *Machine) begin(pt *part, number uint64, parent Position, handed bool) {
 	m.Store.Permit(pt.id, 0)
 	m.Store.Record(pt.id, true)
 	pt.askNow = true
-	m.urgent, m.announce = true, true
+	m.announce = true
+	m.hurry(pt)
 	m.touch(pt)
 	m.note(pt, "begins %v from %v/%d", pt.gen, parent.Gen, parent.Seq)
 }
@@ -192,6 +193,7 @@ func (m *Machine) resume(pt *part) {
 		since = h.permit // it ran out by itself
 	}
 	h.stopped = 0
+	m.note(pt, "decides, after %v", m.now.Sub(since))
 	if gap := m.now.Sub(since); since > 0 && gap > Beat && gap < time.Minute {
 		m.Store.Prolong(pt.id, gap)
 		m.take(pt)

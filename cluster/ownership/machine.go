@@ -97,8 +97,9 @@ type Machine struct {
 	rounds    uint64          // the number of the last one
 	frozen    int             // partitions that are being handed over, by the last count
 
-	urgent   bool // what was learned may let partitions go on
-	announce bool // the others should know at once what we hold
+	urgent   bool    // what was learned may let any partition go on
+	hurried  []*part // those of which something was learned
+	announce bool    // the others should know at once what we hold
 	out      outbox
 	touched  []limiter.PartitionID // whose Route changed
 	dirty    []limiter.PartitionID // scratch
@@ -290,16 +291,32 @@ func (m *Machine) settle() {
 	if m.view == nil {
 		return
 	}
-	for m.urgent {
-		m.urgent = false
+	for m.urgent || len(m.hurried) > 0 {
 		m.countHandoffs()
-		for i := range m.parts {
-			m.evaluate(&m.parts[i])
+		hurried := m.hurried
+		m.hurried = nil
+		for _, pt := range hurried {
+			pt.hurried = false
+			m.evaluate(pt)
+		}
+		if m.urgent {
+			m.urgent = false
+			for i := range m.parts {
+				m.evaluate(&m.parts[i])
+			}
 		}
 	}
 	if m.announce {
 		m.announce = false
 		m.heartbeat()
+	}
+}
+
+// hurry lets a partition go on with the present step.
+func (m *Machine) hurry(pt *part) {
+	if !pt.hurried {
+		pt.hurried = true
+		m.hurried = append(m.hurried, pt)
 	}
 }
 

@@ -52,7 +52,8 @@ func (m *Machine) yield(pt *part) {
 	pt.complete, pt.at = true, Position{a.gen, a.last}
 	pt.holder = claim{heard: m.now}
 	pt.askedLast, pt.pledge = m.now, pledge{}
-	m.announce, m.urgent = true, true
+	m.announce = true
+	m.hurry(pt)
 }
 
 // sendAside sends the remainder to the present holder, again until it has it.

@@ -14,6 +14,7 @@ import (
 type part struct {
 	id      limiter.PartitionID
 	touched bool
+	hurried bool            // it is among those that go on with this step
 	askNow  bool            // the next evaluation asks for pledges
 	owned   bool            // the view gives it to this node
 	since   limiter.Instant // of the view, or of waking: before that, silence says nothing
@@ -170,7 +171,7 @@ func (m *Machine) heardHolder(pt *part, p *peer, g Generation, permitted bool) {
 	}
 	if c.name != p.name || c.gen != g {
 		m.touch(pt)
-		m.urgent = true
+		m.hurry(pt)
 	}
 	*c = claim{name: p.name, gen: g, permitted: permitted, heard: m.now}
 	if pt.commit != nil && g.After(pt.commit.at.Gen) && !pt.commit.heard {

@@ -157,7 +157,7 @@ func (m *Machine) won(pt *part) {
 		h.witness, h.witnessed, h.asking = r.voters[0], r.sent, m.now
 	}
 	pt.askNow = true
-	m.urgent = true
+	m.hurry(pt)
 	m.touch(pt)
 	m.permitNow(pt)
 }
