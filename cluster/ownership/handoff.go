@@ -89,7 +89,7 @@ func (m *Machine) handOver(pt *part) {
 // of a newer view, or will soon learn of the one that we go by.
 func (m *Machine) returns(pt *part, to string) bool {
 	p := m.peers[to]
-	return p != nil && p.leaves || to == pt.giver && m.now.Sub(pt.given) < returnAfter
+	return p != nil && p.leaves || to == pt.giver && m.now.Sub(pt.given) < returnAfter && !m.isDraining(m.Name)
 }
 
 // cancelHandoff lets the holder go on.
