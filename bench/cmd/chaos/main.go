@@ -216,7 +216,7 @@ func playAll(ctx context.Context, o options, progress io.Writer) (results []resu
 			if i >= o.repeat {
 				window = time.Minute
 			}
-			r, err := playCalmly(ctx, o, e, i, window, progress)
+			r, err := play(ctx, o, e, i, window, progress)
 			if err != nil {
 				return results, skipped, fmt.Errorf("%s: %w", e.name, err)
 			}
@@ -227,25 +227,6 @@ func playAll(ctx context.Context, o options, progress io.Writer) (results []resu
 		return nil, nil, errors.New("-events: no event has such a name")
 	}
 	return results, skipped, nil
-}
-
-// replays is how often an event is played again that other programs disturbed.
-const replays = 3
-
-// playCalmly plays an event once, and again if bounds on time were broken while other
-// programs took the processors. What it got the last time counts.
-func playCalmly(ctx context.Context, o options, e event, repetition int, window time.Duration, progress io.Writer) (r result, err error) {
-	for i := 0; ; i++ {
-		r, err = play(ctx, o, e, repetition, window, progress)
-		r.Replayed = i
-		if err != nil || !r.disturbed || i == replays {
-			return r, err
-		}
-		fmt.Fprintf(progress, "other programs had %.0f %% of the processors meanwhile: it is played again when they rest\n", 100*r.Others)
-		if err := untilCalm(ctx); err != nil {
-			return r, err
-		}
-	}
 }
 
 // play plays an event once.
@@ -273,13 +254,16 @@ func play(ctx context.Context, o options, e event, repetition int, window time.D
 	for _, d := range r.Details {
 		fmt.Fprintln(progress, "      "+d)
 	}
-	if len(r.Broken) == 0 {
+	if len(r.Broken)+len(r.Slow) == 0 {
 		if !o.keep {
 			return r, os.RemoveAll(dir)
 		}
 		return r, nil
 	}
 	r.Logs = dir
+	for _, b := range r.Slow {
+		say("slower than it should be, which the short form does not judge: %s", b)
+	}
 	for _, b := range r.Broken {
 		say("BROKEN: %s", b)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"runtime"
 	"time"
@@ -37,23 +36,4 @@ func (r reading) othersTo(to reading) float64 {
 	}
 	others := (to.machine - r.machine) - (to.ours - r.ours)
 	return max(0, float64(others)/float64(to.at.Sub(r.at))/float64(runtime.NumCPU()))
-}
-
-const (
-	calmFor  = 2 * time.Second
-	calmMost = time.Minute
-)
-
-// untilCalm waits until other programs leave the processors alone, for a minute at most.
-func untilCalm(ctx context.Context) error {
-	for end := time.Now().Add(calmMost); time.Now().Before(end); {
-		before := meter(&fleet.Fleet{})
-		if err := wait(ctx, calmFor); err != nil {
-			return err
-		}
-		if before.othersTo(meter(&fleet.Fleet{})) <= disturbance {
-			return nil
-		}
-	}
-	return nil
 }

@@ -36,7 +36,6 @@ func rowsOf(results []result) (rows []row) {
 		o.Answered, o.Agreed = max(o.Answered, r.Answered), max(o.Agreed, r.Agreed)
 		o.Leases.Lost, o.Leases.Doubled, o.Leases.Left = max(o.Leases.Lost, r.Leases.Lost), max(o.Leases.Doubled, r.Leases.Doubled), max(o.Leases.Left, r.Leases.Left)
 		o.Others = max(o.Others, r.Others)
-		o.Replayed += r.Replayed
 		o.Broken = append(o.Broken, r.Broken...)
 	}
 	return rows
@@ -53,8 +52,7 @@ p99, max  how long calls took that began from the event to 5 s after it, deadlin
 answered  until a sample of keys was answered again, and stayed so
 agreed    from when something last happened until all nodes agreed, all partitions held and copied
 counts    units that were allowed and not counted / counted and not asked for
-others    share of the processors that other programs had during the event; where bounds on time were
-          broken with more than 10 %, the repetition was discarded and played again, in brackets how often
+others    share of the processors that other programs had during the event
 leases    lost / doubled / left after all were released
 `
 
@@ -67,17 +65,14 @@ func writeTable(w io.Writer, rows []row) {
 		if r.Excused > 0 {
 			over = fmt.Sprintf("%d (%d)", r.Over, r.Excused)
 		}
-		verdict, replayed := "holds", ""
-		if r.Replayed > 0 {
-			replayed = fmt.Sprintf(" (%d)", r.Replayed)
-		}
+		verdict := "holds"
 		if len(r.Broken) > 0 {
 			verdict = "BROKEN"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d (%d)\t%d\t%d\t%s\t%s\t%s\t%s\t%d / %d\t%d / %d / %d\t%.0f %%%s\t%s\n",
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d (%d)\t%d\t%d\t%s\t%s\t%s\t%s\t%d / %d\t%d / %d / %d\t%.0f %%\t%s\n",
 			r.Event, span(r.Window), r.repetitions, over, r.Early, r.Denied, r.Failed[patient], r.Failed[impatient],
 			span(r.P99), span(r.Longest), span(r.Answered), span(r.Agreed), r.Uncounted, r.Overcounted,
-			r.Leases.Lost, r.Leases.Doubled, r.Leases.Left, 100*r.Others, replayed, verdict)
+			r.Leases.Lost, r.Leases.Doubled, r.Leases.Left, 100*r.Others, verdict)
 	}
 	t.Flush()
 }

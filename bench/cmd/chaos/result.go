@@ -34,13 +34,11 @@ type result struct {
 	Answered        time.Duration `json:"all_answered_after_ns"`
 	Agreed          time.Duration `json:"all_agreed_after_ns"`
 	Others          float64       `json:"processors_of_other_programs"` // share; -1: not known
-	Replayed        int           `json:"replayed"`
 	Leases          leases        `json:"leases"`
 	Broken          []string      `json:"broken"`
+	Slow            []string      `json:"slow,omitempty"` // bounds on time that the short form does not judge by
 	Details         []string      `json:"details,omitempty"`
 	Logs            string        `json:"logs,omitempty"`
-
-	disturbed bool // only slowness broke bounds, and it may be that of other programs
 }
 
 // maxErrors is how many errors of failed calls are told.

@@ -228,8 +228,12 @@ func (s *stage) reckon(ctx context.Context, runs *runs, p *probe, from, to time.
 	findings := rule.Judge(s.log.Tries(), s.log.Calls(), counts, s.losses)
 	s.weigh(findings, after)
 	broken, slow := s.event.bounds.judge(r)
-	r.disturbed = r.Others > disturbance && len(r.Broken)+len(broken) == 0 && len(slow) > 0
-	r.Broken = append(append(r.Broken, broken...), slow...)
+	r.Broken = append(r.Broken, broken...)
+	if s.options.short { // it runs wherever the tests do, beside whatever else does
+		r.Slow = slow
+	} else {
+		r.Broken = append(r.Broken, slow...)
+	}
 	if len(r.Broken) > 0 {
 		r.Details = append(r.Details, r.Leases.problems[:min(maxDetails, len(r.Leases.problems))]...)
 		return s.writeTimeline(findings, after, from)
@@ -276,10 +280,6 @@ func (s *stage) weigh(findings []audit.Finding, after []sight) {
 		}
 	}
 }
-
-// disturbance is the share of all processors from which on other programs may be why calls
-// were slow.
-const disturbance = 0.1
 
 // maxDetails bounds what is told of one repetition.
 const maxDetails = 10
