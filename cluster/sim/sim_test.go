@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 2000, "how many seeds TestSeeds runs")
+	seeds = flag.Uint64("seeds", seedsByDefault, "how many seeds TestSeeds runs")
 	first = flag.Uint64("first", 1, "the first of them")
 	lines = flag.Int("lines", 200, "lines of trace that a failure shows")
 	force = flag.Bool("engine", false, "keep all state in the engine's tables; by itself every fourth seed of a kind does")

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc"
 
 	"github.com/overten/sluice/bench/internal/audit"
@@ -106,7 +108,7 @@ func (g *plain) check(ctx context.Context, key int) {
 	c.Err = g.ask(ctx, int(g.turn.Add(1)), func(ctx context.Context, address string, node sluicev1.RateLimiterServiceClient) error {
 		try := g.log.Send(key, address, 1)
 		resp, err := node.Check(ctx, &sluicev1.CheckRequest{Key: g.keys.names[key]})
-		if ctx.Err() != nil && err != nil {
+		if err != nil && (ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded) { // whichever side's clock was first
 			c.Outcome = audit.Failed // without an answer
 			return err
 		}
