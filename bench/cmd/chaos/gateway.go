@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc"
 
 	"github.com/overten/sluice/bench/internal/audit"
 	"github.com/overten/sluice/client"
