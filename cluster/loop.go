@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -189,10 +190,14 @@ func (n *Node) retell() {
 func (n *Node) Boot() uint64 { return n.boot.Load() }
 
 func (n *Node) newMachine() *ownership.Machine {
+	note := n.note
+	if !n.Log.Enabled(context.Background(), slog.LevelDebug) {
+		note = nil // nothing is written down that nobody reads
+	}
 	return ownership.New(ownership.Config{
 		Name: n.Name, Boot: n.Boot(), Partitions: n.Partitions, Store: n.table,
 		Rand:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Horizon: n.Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: n.note,
+		Horizon: n.Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: note,
 	})
 }
 
