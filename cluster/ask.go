@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/cluster/peer"
 	"github.com/overten/sluice/limiter"
 )
@@ -39,7 +38,8 @@ func (n *Node) Ask(ctx context.Context, calls []*peer.Call) []peer.Answer {
 
 // Decide is Ask for who does not wait: it calls done once for each call, from any goroutine.
 func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, a peer.Answer)) {
-	refused := n.refusing.Load() || n.stalls.now(n.Clock())
+	now := n.Clock()
+	refused := n.refusing.Load() || n.stalls.now(now)
 	var rest []int
 	for i, c := range calls {
 		if refused || int(c.Key.Partition) >= n.Partitions {
@@ -48,7 +48,7 @@ func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, 
 		}
 		if c.Kind == peer.Check {
 			if a, ok := n.check(c); ok {
-				done(i, a)
+				n.tell(ctx, c, a, now, func(a peer.Answer) { done(i, a) })
 				continue
 			}
 		}
@@ -90,6 +90,29 @@ func (n *Node) check(c *peer.Call) (a peer.Answer, ok bool) {
 	return a, true
 }
 
+// Strict tells whether what a node allows may be told only once its copies have it, so that
+// not even a split lets a key have more than its limit.
+func (n *Node) Strict() bool { return n.MinMembers > 1 }
+
+// tell tells what a check decided here, not before an instant, when it may be told.
+func (n *Node) tell(ctx context.Context, c *peer.Call, a peer.Answer, at limiter.Instant, told func(peer.Answer)) {
+	if !n.Strict() || !a.Decision.Allowed || c.Cost == 0 {
+		told(a)
+		return
+	}
+	n.tellSafe(ctx, c, a, at, told)
+}
+
+// tellSafe tells what was decided here, not before an instant, once every copy has it.
+func (n *Node) tellSafe(ctx context.Context, c *peer.Call, a peer.Answer, at limiter.Instant, told func(peer.Answer)) {
+	n.whenSafe(waiter{partition: c.Key.Partition, at: at, until: c.Deadline, ctx: ctx, tell: func(safe bool) {
+		if !safe {
+			a = peer.Answer{Unknown: true}
+		}
+		told(a)
+	}})
+}
+
 // question is a set of calls that are on their way to their holders.
 type question struct {
 	n     *Node
@@ -124,9 +147,8 @@ func (q *question) sort(rest []int, pace time.Duration) (waiting []int, groups m
 		switch {
 		case now >= c.Deadline || q.ctx.Err() != nil:
 			q.done(i, peer.Answer{Undecided: true, Holder: r.Holder})
-		case c.Kind != peer.Check && r.Held && r.permitted:
-			go q.lease(i, pace)
-		case q.here(i, r):
+		case c.Kind != peer.Check && r.Held && r.permitted && q.lease(i):
+		case c.Kind == peer.Check && q.here(i, r):
 		case r.Held || r.Holder == "" && c.Hops == 0:
 			waiting = append(waiting, i)
 		case r.Holder == "" || r.Holder == q.n.Name || c.Hops >= maxHops:
@@ -147,18 +169,15 @@ func (q *question) sort(rest []int, pace time.Duration) (waiting []int, groups m
 
 // here tries to decide a check in this node, by its table or by what it remembers.
 func (q *question) here(i int, r *route) bool {
-	c := q.calls[i]
-	if c.Kind != peer.Check {
-		return false
-	}
+	c, now := q.calls[i], q.n.Clock()
 	if a, ok := q.n.check(c); ok {
-		q.done(i, a)
+		q.n.tell(q.ctx, c, a, now, func(a peer.Answer) { q.done(i, a) })
 		return true
 	}
 	if r.Held || c.Explain {
 		return false
 	}
-	if d, ok := q.n.denials.find(denialKey{c.Key, c.Tier, c.Cost}, q.n.Clock()); ok {
+	if d, ok := q.n.denials.find(denialKey{c.Key, c.Tier, c.Cost}, now); ok {
 		q.done(i, peer.Answer{Decision: d})
 		return true
 	}
@@ -217,22 +236,19 @@ func (n *Node) remember(c *peer.Call, a peer.Answer) {
 	}
 }
 
-// lease does what a call asks of leases, here, and waits until the copies have it.
-func (q *question) lease(i int, pace time.Duration) {
-	c, n := q.calls[i], q.n
-	a, err := n.leaseHere(c)
-	switch {
-	case errors.Is(err, limiter.ErrUndecided):
-		q.pause(pace)
-		q.pursue([]int{i}, slower(pace))
-		return
-	case err != nil:
+// lease does what a call asks of leases, here, to be told when the copies have it. It returns
+// false if this node does not decide for the partition now.
+func (q *question) lease(i int) bool {
+	c, now := q.calls[i], q.n.Clock()
+	a, err := q.n.leaseHere(c)
+	if errors.Is(err, limiter.ErrUndecided) {
+		return false
+	}
+	if err != nil {
 		a = peer.Answer{Err: err}
 	}
-	if !n.copied(q.ctx, c) {
-		a = peer.Answer{Unknown: true}
-	}
-	q.done(i, a)
+	q.n.tellSafe(q.ctx, c, a, now, func(a peer.Answer) { q.done(i, a) })
+	return true
 }
 
 func (n *Node) leaseHere(c *peer.Call) (a peer.Answer, err error) {
@@ -256,45 +272,4 @@ func (n *Node) leaseHere(c *peer.Call) (a peer.Answer, err error) {
 		a.Released, err = n.table.Release(c.Ref, n.Clock())
 	}
 	return a, err
-}
-
-// copied waits until every registered copy has what was changed in a call's partition till
-// now, or the partition was handed over with it. It returns false if it cannot tell.
-func (n *Node) copied(ctx context.Context, c *peer.Call) bool {
-	p := c.Key.Partition
-	cell := &n.routes[p]
-	cell.awaiting.Add(1)
-	defer cell.awaiting.Add(-1)
-	var gen ownership.Generation
-	var seq uint64
-	yielded := false
-	n.do(func(m *ownership.Machine, now limiter.Instant) {
-		m.Replicate(now)
-		r := m.Route(p)
-		gen, yielded = r.Gen, !r.Held && r.Done == 0
-		_, seq = n.table.PermitOf(p)
-		n.publishLocked(p, true)
-	})
-	if yielded {
-		return false
-	}
-	deadline := time.NewTimer(c.Deadline.Sub(n.Clock()))
-	defer deadline.Stop()
-	for {
-		r := n.route(p)
-		switch {
-		case r.Held && r.Gen == gen && r.Safe >= seq:
-			until, _ := n.table.PermitOf(p)
-			return n.Clock() < until
-		case r.Gen != gen || !r.Held:
-			return r.Done >= gen.Number
-		}
-		select {
-		case <-r.changed:
-		case <-deadline.C:
-			return false
-		case <-ctx.Done():
-			return false
-		}
-	}
 }

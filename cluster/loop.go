@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/overten/sluice/cluster/gossip"
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/cluster/peer"
 	"github.com/overten/sluice/cluster/ring"
@@ -16,21 +17,30 @@ import (
 // do lets the machine do something, and sends and tells what comes of it.
 func (n *Node) do(f func(m *ownership.Machine, now limiter.Instant)) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.machine == nil {
+		n.mu.Unlock()
 		return
 	}
 	f(n.machine, n.Clock())
-	n.flushLocked()
+	ready := n.flushLocked()
+	n.mu.Unlock()
+	tellAll(ready)
 }
 
-func (n *Node) flushLocked() {
+// flushLocked sends what the machine has to say, and returns what is to be told once n.mu is
+// free.
+func (n *Node) flushLocked() (ready []outcome) {
 	n.machine.Letters(n.transport.Send)
 	moved := false
-	n.machine.Touched(func(p limiter.PartitionID) { moved = n.publishLocked(p, false) || moved })
+	n.machine.Touched(func(p limiter.PartitionID) {
+		moved = n.publishLocked(p) || moved
+		n.reviewLocked(p)
+	})
 	if moved {
 		n.stir()
 	}
+	ready, n.waiters.ready = n.waiters.ready, nil
+	return ready
 }
 
 // tick is the machine's clock.
@@ -49,8 +59,16 @@ func (n *Node) tick(ctx context.Context) {
 				n.stalls.refuse(n.Clock())
 				n.do((*ownership.Machine).Slept)
 			}
-			n.do((*ownership.Machine).Tick)
+			n.do(n.tickLocked)
 		}
+	}
+}
+
+// tickLocked lets time pass, for the machine and for who waits.
+func (n *Node) tickLocked(m *ownership.Machine, now limiter.Instant) {
+	m.Tick(now)
+	for p := range n.waiters.of {
+		n.reviewLocked(p)
 	}
 }
 
@@ -62,20 +80,25 @@ func (n *Node) wake() {
 	}
 }
 
-// replicate gives changes to the copies' streams, soon after they were made.
+// replicate gives changes to the copies' streams: soon after they were made, and at once if
+// somebody waits for it.
 func (n *Node) replicate(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.waiters.woken:
+			n.do(n.replicateNowLocked)
+			continue
 		case <-n.dirty:
 		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.waiters.woken:
 		case <-time.After(copyAfter):
 		}
-		n.do((*ownership.Machine).Replicate)
+		n.do(n.replicateNowLocked)
 	}
 }
 
@@ -131,12 +154,17 @@ func (n *Node) look() {
 	}
 	n.transport.SetPeers(peers)
 	n.refusing.Store(len(list) < n.MinMembers)
+	tellAll(n.take(view, members))
+}
+
+// take goes by a new view from now on.
+func (n *Node) take(view *ring.View, members []gossip.Meta) (ready []outcome) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.view != nil && n.view.ID() == view.ID() {
-		return
+		return nil
 	}
-	n.Log.Info("the cluster changed", "view", viewID(view.ID()), "members", len(list), "was", n.viewSizeLocked())
+	n.Log.Info("the cluster changed", "view", viewID(view.ID()), "members", len(view.Members()), "was", n.viewSizeLocked())
 	n.view = view
 	if n.machine == nil {
 		n.machine = n.newMachine()
@@ -144,7 +172,7 @@ func (n *Node) look() {
 	}
 	n.machine.SetView(n.Clock(), view)
 	n.topology.members(view, members, n.meta())
-	n.flushLocked()
+	return n.flushLocked()
 }
 
 func (n *Node) viewSizeLocked() int {

@@ -37,6 +37,7 @@ type Node struct {
 
 	routes   []routeCell
 	stirred  atomic.Pointer[chan struct{}] // closed when any route has changed
+	waiters  waiters
 	topology topology
 	denials  denials
 	draining atomic.Bool
@@ -68,9 +69,10 @@ func Start(c Config) (_ *Node, err error) {
 		routes: make([]routeCell, c.Partitions), dirty: make(chan struct{}, 1), joined: make(chan struct{}),
 	}
 	n.topology.init()
+	n.waiters.init()
 	n.stir()
 	for i := range n.routes {
-		n.routes[i].now.Store(&route{changed: make(chan struct{})})
+		n.routes[i].now.Store(&route{})
 	}
 	n.table, err = limiter.NewTable(limiter.Config{
 		Partitions: c.Partitions, MaxKeys: c.MaxKeys, WhenFull: c.WhenFull,
@@ -257,6 +259,7 @@ func (n *Node) Close(ctx context.Context) (err error) {
 		}
 		n.stop()
 		n.workers.Wait()
+		n.endWaiting()
 		err = n.transport.Close(ctx)
 		if e := n.gossip.Shutdown(); err == nil {
 			err = e

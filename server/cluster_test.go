@@ -78,6 +78,14 @@ func (m *member) end(t *testing.T) {
 // start starts a node that joins the others, and waits until the cluster has settled.
 func (c *nodes) start(name string, change ...func(*server.Config)) *member {
 	c.t.Helper()
+	m := c.launch(name, change...)
+	c.settle()
+	return m
+}
+
+// launch starts a node that joins the others.
+func (c *nodes) launch(name string, change ...func(*server.Config)) *member {
+	c.t.Helper()
 	p, err := policy.Parse([]byte(clusterPolicy))
 	if err != nil {
 		c.t.Fatal(err)
@@ -100,7 +108,6 @@ func (c *nodes) start(name string, change ...func(*server.Config)) *member {
 	m := &member{node, conn, sluicev1.NewRateLimiterServiceClient(conn)}
 	c.by[name] = m
 	c.seeds = append(c.seeds, node.Cluster().GossipAddr())
-	c.settle()
 	return m
 }
 
@@ -338,21 +345,7 @@ func TestWallClocksDoNotMatter(t *testing.T) {
 func TestTooFewMembers(t *testing.T) {
 	c := newNodes(t)
 	c.min = 2
-	lone := func(config *server.Config) { config.Cluster.BootstrapAfter = time.Millisecond }
-	p, _ := policy.Parse([]byte(clusterPolicy))
-	config := server.Config{
-		GRPC: "127.0.0.1:0", Policy: p, Secret: []byte("the secret of these tests"), MaxKeys: 1000, Log: slog.New(slog.DiscardHandler),
-		Cluster: &cluster.Config{Name: "a", Peer: "127.0.0.1:0", Gossip: "127.0.0.1:0", MinMembers: 2},
-	}
-	lone(&config)
-	node, err := server.Start(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, _ := grpc.NewClient(node.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	m := &member{node, conn, sluicev1.NewRateLimiterServiceClient(conn)}
-	c.by["a"] = m
-	c.seeds = append(c.seeds, node.Cluster().GossipAddr())
+	m := c.launch("a")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, err := m.rpc.Check(ctx, &sluicev1.CheckRequest{Key: "k", Tier: "ten"}); status.Code(err) != codes.Unavailable && status.Code(err) != codes.DeadlineExceeded {
@@ -361,6 +354,41 @@ func TestTooFewMembers(t *testing.T) {
 	c.start("b")
 	if d := m.check(t, "k"); !d.Allowed || d.Remaining != 9 {
 		t.Errorf("with two: %v", d)
+	}
+}
+
+// Where the limit matters more than answers, who is told that a request may pass can rely on
+// it: the copy has it by then, so that no crash and no split forgets it.
+func TestAllowedIsCopiedBeforeItIsTold(t *testing.T) {
+	c := newNodes(t)
+	c.min = 2
+	c.launch("a")
+	c.launch("b")
+	c.start("c")
+	secrets, err := limiter.NewSecrets([]byte("the secret of these tests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasher := limiter.NewHasher(secrets, server.Partitions)
+	for i := range 60 {
+		asked := c.any(i)
+		d := asked.check(t, key(i%20))
+		if used := 10 - d.Remaining; !d.Allowed || used != uint32(i/20+1) {
+			t.Fatalf("%s: %v", key(i%20), d)
+		}
+		k := hasher.Key(key(i % 20))
+		s, err := asked.Cluster().Inspect(t.Context(), k, nil)
+		if err != nil || len(s.Copies) != 1 {
+			t.Fatalf("%v, %v", s, err)
+		}
+		units := 0
+		state, _ := c.by[s.Copies[0]].Cluster().Table().Inspect(k, 0)
+		for _, e := range state.History {
+			units += int(e.Units)
+		}
+		if units != i/20+1 {
+			t.Errorf("%s was allowed %d times, and its copy at %s has %d", key(i%20), i/20+1, s.Copies[0], units)
+		}
 	}
 }
 

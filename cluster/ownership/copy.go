@@ -160,11 +160,11 @@ func (m *Machine) rewind(pt *part, c *copyOf) {
 	}
 }
 
-// feed sends each copy what it lacks.
+// feed sends each copy what it lacks, until it has left: it may be the one that goes on.
 func (m *Machine) feed(pt *part) {
 	for _, c := range pt.hold.copies {
 		p := m.peers[c.name]
-		if p == nil || p.gone || p.boot != c.boot || c.leaving {
+		if p == nil || p.gone || p.boot != c.boot || c.leaving && !c.registered {
 			continue
 		}
 		if c.state == installing && m.now.Sub(c.progress) > installMost {
@@ -176,7 +176,7 @@ func (m *Machine) feed(pt *part) {
 		switch {
 		case c.state >= installing:
 			m.sendDeltas(pt, c)
-		case c.state == lacking && p.flight < maxFlight && p.flights < maxFlights:
+		case c.state == lacking && !c.leaving && p.flight < maxFlight && p.flights < maxFlights:
 			m.sendSnapshot(pt, c, p)
 		}
 	}

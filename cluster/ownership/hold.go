@@ -12,7 +12,7 @@ import (
 //
 // It is permitted while every registered copy has pledged, and has all that is older than
 // unackedMost; without a registered copy, while one other live node has; alone, from tick to
-// tick.
+// tick. With MinMembers above 1 it is never permitted without a registered copy.
 type holding struct {
 	permit  limiter.Instant
 	stopped limiter.Instant // since when it is not permitted; 0: it is
@@ -103,7 +103,7 @@ func (m *Machine) begin(pt *part, number uint64, parent Position, handed bool) {
 	pt.known = pt.gen
 	pt.hold = &holding{stopped: m.now}
 	pt.complete, pt.at = false, Position{}
-	pt.commit, pt.giver = nil, ""
+	pt.began, pt.commit, pt.giver = m.now, nil, ""
 	if pt.aside != nil && pt.aside.gen == parent.Gen {
 		pt.aside = nil // it is part of the state that this begins with
 	}
@@ -140,7 +140,7 @@ func (m *Machine) permitOf(pt *part) limiter.Instant {
 			may = c.pledged.Add(Failover)
 		}
 		if since, ok := h.oldestUnacked(c); ok {
-			may = min(may, since.Add(m.unacked()))
+			may = min(may, since.Add(unackedMost))
 		}
 		if !any || may < until {
 			until = may
@@ -149,20 +149,14 @@ func (m *Machine) permitOf(pt *part) limiter.Instant {
 	}
 	switch {
 	case any:
+	case m.MinMembers > 1:
+		until = 0
 	case m.alone():
 		until = m.ticked.Add(alonePermit)
 	case h.witnessed > 0:
 		until = h.witnessed.Add(Failover)
 	}
 	return until
-}
-
-// unacked is how old a change may be that a registered copy lacks.
-func (m *Machine) unacked() time.Duration {
-	if m.MinMembers > 1 {
-		return strictMost
-	}
-	return unackedMost
 }
 
 func (m *Machine) permit(pt *part, until limiter.Instant) {
@@ -233,8 +227,8 @@ func (m *Machine) wanted(pt *part) string {
 			return name
 		}
 	}
-	if m.view.Owner(int(pt.id)) == m.Name && m.view.Successor(int(pt.id)) == "" {
-		return "" // all others are leaving
+	if m.lastToStay(pt) {
+		return ""
 	}
 	for _, c := range pt.hold.copies {
 		if m.reachable(c.name) && !m.isDraining(c.name) {
@@ -270,7 +264,7 @@ func (m *Machine) lookAfterCopies(pt *part, wanted string) {
 		case c.name == wanted:
 			c.leaving = false
 		case h.handoff != nil:
-		case covered || wanted == "" && m.isDraining(c.name):
+		case covered || m.isDraining(c.name) && m.lastToStay(pt):
 			c.leaving = true
 		}
 		if c.leaving && !lost && pt.askNow {
@@ -278,6 +272,12 @@ func (m *Machine) lookAfterCopies(pt *part, wanted string) {
 			f.Leaves = append(f.Leaves, Leave{pt.id, pt.gen.Number})
 		}
 	}
+}
+
+// lastToStay tells whether all other members are leaving. One that cannot be reached is no
+// reason to do without a copy.
+func (m *Machine) lastToStay(pt *part) bool {
+	return m.view.Owner(int(pt.id)) == m.Name && m.view.Successor(int(pt.id)) == ""
 }
 
 func (m *Machine) isDraining(name string) bool {

@@ -30,7 +30,6 @@ const (
 	beginAfter  = Binding + 150*time.Millisecond // an owner's patience with holders and copies
 	handoffMost = 200 * time.Millisecond         // from freezing on: then the holder goes on
 	unackedMost = 200 * time.Millisecond         // age of a change that a registered copy lacks: then the holder waits
-	strictMost  = 20 * time.Millisecond          // the same if the limit matters more than answers
 	roundPause  = 50 * time.Millisecond          // at least, and at most twice more, between rounds
 	buryAfter   = time.Minute
 	shiftWindow = 2 * time.Second        // the smallest delay of one to two of these counts
@@ -71,7 +70,8 @@ type Config struct {
 	Rand       *rand.Rand
 	Horizon    time.Duration // the longest window of any tier
 	// With fewer members in view the node decides nothing. More than 1 says that the limit
-	// matters more than answers: then a holder also waits sooner for a copy that is behind.
+	// matters more than answers: then a holder without a copy decides nothing either, and what
+	// it allows is to be told only once every registered copy has it (Route.Safe).
 	MinMembers int
 	Lost       Lost
 	Start      limiter.Instant // now
@@ -280,9 +280,6 @@ func (m *Machine) Replicate(now limiter.Instant) {
 		if pt := &m.parts[id]; pt.hold != nil {
 			m.take(pt)
 			m.feed(pt)
-			if m.MinMembers > 1 {
-				m.permitNow(pt)
-			}
 		}
 	}
 }

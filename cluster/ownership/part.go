@@ -26,6 +26,7 @@ type part struct {
 	past     marks      // what the state has of generations before gen or at.Gen
 	complete bool       // there is a copy, up to at
 
+	began limiter.Instant // when this node's last holding did
 	giver string          // who handed the present holding over,
 	given limiter.Instant // and when
 
@@ -55,8 +56,9 @@ type Route struct {
 	Held   bool   // by this node
 	Gen    Generation
 	Until  limiter.Instant // while Held: permitted until then
-	// Changes up to Safe of the generation are in every registered copy; all of
-	// generations with a number up to Done are, as they were handed over.
+	Began  limiter.Instant // when this node's last holding did, ended or not
+	// While Held, changes up to Safe of the generation are in every registered copy. If
+	// the node's last holding was handed over, with all its changes, Done is its number.
 	Safe uint64
 	Done uint64
 }
@@ -64,7 +66,7 @@ type Route struct {
 // Route returns the route of a partition.
 func (m *Machine) Route(p limiter.PartitionID) Route {
 	pt := &m.parts[p]
-	r := Route{Holder: pt.holder.name, Gen: pt.holder.gen}
+	r := Route{Holder: pt.holder.name, Gen: pt.holder.gen, Began: pt.began}
 	if pt.commit != nil {
 		r.Done = pt.commit.at.Gen.Number
 	}

@@ -23,14 +23,17 @@ func (c *call) ask() {
 	}
 }
 
-// at lets a node decide, forward, or wait. The clock is read a little before the decision.
+// at lets a node decide, forward, or wait, when it runs. The clock is read a little before
+// the decision.
 func (c *call) at(n *node, hops int) {
 	w := c.w
-	read, readAt := n.local(), w.now
-	n.soon(w.between(0, 200*time.Microsecond), func() {
-		if w.now <= c.deadline && !c.decide(n, read, readAt) {
-			c.elsewhere(n, hops)
-		}
+	n.soon(0, func() {
+		read, readAt := n.local(), w.now
+		n.soon(w.between(0, 200*time.Microsecond), func() {
+			if w.now <= c.deadline && !c.decide(n, read, readAt) {
+				c.elsewhere(n, hops)
+			}
+		})
 	})
 }
 
@@ -58,10 +61,10 @@ func (c *call) copied(n *node, tell func(known bool)) {
 		until, _ := n.store.permitOf(c.p)
 		r := n.machine.Route(c.p)
 		switch {
-		case r.Held && r.Gen == gen && r.Safe >= seq:
-			tell(n.local() < until)
+		case r.Held && r.Gen == gen && r.Safe >= seq && n.local() < until:
+			tell(true)
 		case !r.Held || r.Gen != gen:
-			tell(r.Done >= gen.Number)
+			tell(!r.Held && r.Done == gen.Number)
 		case c.w.now > c.deadline:
 			tell(false)
 		default:

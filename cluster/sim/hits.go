@@ -33,12 +33,17 @@ func (w *world) hit(k key, told func(allowed bool)) *call {
 			return false
 		case v.ok:
 			e := w.ledger.count(n, k, uid, readAt)
-			n.soon(w.between(0, 300*time.Microsecond), func() {
-				if n.local() < v.permit {
+			tell := func(known bool) {
+				if known {
 					w.ledger.tell(n, e, k)
 					told(true)
 				}
-			})
+			}
+			if w.minMembers > 1 {
+				c.copied(n, tell)
+			} else {
+				n.soon(w.between(0, 300*time.Microsecond), func() { tell(n.local() < v.permit) })
+			}
 		case n.local() < v.permit:
 			w.ledger.deny(n, k, readAt)
 			told(false)

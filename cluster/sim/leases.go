@@ -78,16 +78,15 @@ func (l *leases) doubtful() bool {
 	return d > 0 && l.w.now < d.after(maxTTL)
 }
 
-// tellGrant checks that a slot was free, when a client is told of a lease that was granted
-// at a moment.
-func (l *leases) tellGrant(e *lease, at moment) {
+// tellGrant checks that a slot was free when a lease was granted of which a client is told.
+func (l *leases) tellGrant(e *lease) {
 	l.granted++
 	if l.doubtful() {
 		return
 	}
 	n := 0
 	for _, o := range l.byKey[e.key] {
-		if o.told && !o.freed && o.held > l.w.now && o.taken <= at {
+		if o.told && !o.freed && o.held > l.w.now && o.taken <= e.since {
 			n++
 		}
 	}

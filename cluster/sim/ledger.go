@@ -97,8 +97,12 @@ func (l *ledger) deny(n *node, k key, read moment) {
 	}
 }
 
-// excuse marks what a node admitted in its last moments: it may be lost.
+// excuse marks what a node admitted in its last moments: it may be lost, unless answers
+// wait for copies.
 func (l *ledger) excuse(n *node, within time.Duration) {
+	if l.w.minMembers > 1 {
+		return
+	}
 	for _, es := range l.keys {
 		for _, e := range es {
 			if e.node == n && e.life == n.life && l.w.now.since(e.at) <= within {

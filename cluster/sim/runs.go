@@ -120,7 +120,7 @@ func (r *run) acquire(told func(granted bool)) *call {
 				if v.nonce == nonce {
 					e.held = readAt.after(r.ttl - slip)
 				}
-				l.tellGrant(e, at)
+				l.tellGrant(e)
 			}
 			if known {
 				told(v.ok)

@@ -62,6 +62,9 @@ func Run(seed uint64, o Options) Result {
 	w.engine = o.Engine || seed/kinds%4 == 3
 	if nodes > 2 && w.chance(0.15) {
 		w.minMembers = 2
+		if w.chance(0.5) {
+			w.minMembers = nodes/2 + 1
+		}
 	}
 	w.setUp(kind)
 	end := w.misfortunes(kind)
@@ -241,7 +244,9 @@ func (w *world) strike(n *node) {
 // split cuts the cluster, or one direction between two nodes, for a while.
 func (w *world) split(n *node) {
 	d := w.between(100*time.Millisecond, 6*time.Second)
-	w.ledger.forget(d + 4*time.Second)
+	if !w.oneSided() {
+		w.ledger.forget(d + 4*time.Second)
+	}
 	w.disturb(d)
 	if w.chance(0.4) {
 		o := w.anyNode()
@@ -260,6 +265,10 @@ func (w *world) split(n *node) {
 		w.net.heal()
 	})
 }
+
+// oneSided tells whether of a split only one side goes on, with all that was answered: a
+// partition's holder and copy are never both on the other.
+func (w *world) oneSided() bool { return len(w.nodes) == 3 && w.minMembers == 2 }
 
 // mend ends what would not end by itself.
 func (w *world) mend() {

@@ -114,6 +114,9 @@ func (n *node) drained(life int, began moment) {
 		n.life++
 		n.inbox = nil
 		w.net.ended(n)
+		if w.upCount() < w.minMembers {
+			n.restart(time.Second)
+		}
 	})
 }
 

@@ -167,6 +167,9 @@ func (s *service) decide(req *sluicev1.CheckRequest, at field, d *sluicev1.Decis
 		return math.MaxInt64, nil, nil
 	}
 	key := s.hasher.Key(req.Key)
+	if s.strict {
+		return 0, elsewhere(key, tier, cost, req.Explain), nil
+	}
 	var decision limiter.Decision
 	var states []limiter.WindowState
 	if req.Explain {

@@ -15,6 +15,9 @@ import (
 // returns when each has its answer, at its deadline at the latest.
 type Cluster interface {
 	Ask(ctx context.Context, calls []*peer.Call) []peer.Answer
+	// Strict tells whether all is to be asked, as what this node allows must be in its copies
+	// before it is told.
+	Strict() bool
 }
 
 // maxWait is how long a call waits whose caller gave no deadline.

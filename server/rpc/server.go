@@ -50,7 +50,7 @@ type Server struct {
 func NewServer(c Config) *Server {
 	service := &service{
 		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, policy: c.Policy, clock: c.Clock, log: c.Log,
-		cluster: c.Cluster, tierNames: make(map[uint64]string), draining: make(chan struct{}),
+		cluster: c.Cluster, strict: c.Cluster != nil && c.Cluster.Strict(), tierNames: make(map[uint64]string), draining: make(chan struct{}),
 	}
 	for _, tier := range c.Policy.Tiers() {
 		service.tierNames[c.Sealer.Tier(tier.Name())] = tier.Name()

@@ -39,6 +39,7 @@ type service struct {
 	log    *slog.Logger
 
 	cluster   Cluster           // nil: this node is the only one
+	strict    bool              // the cluster's
 	tierNames map[uint64]string // by the hash in lease references
 
 	draining chan struct{} // closed when the server shuts down
