@@ -48,7 +48,8 @@
 //   - A node that is silent is waited for, but not with the whole deadline: after a
 //     third of what is left (at least 40 ms, at most 500 ms) another is asked too, and
 //     the first answer wins. After three such tries in a row the node is avoided,
-//     and asked once a second whether it is back.
+//     and asked once a second whether it is back. A node that answers other calls
+//     meanwhile is alive, and waits itself: it has 500 ms.
 //
 // If a connection broke or a node was silent, what it did with the call is not
 // known: it may be counted by both nodes. So a retry errs toward denial: a key may

@@ -75,6 +75,40 @@ func TestHangingNode(t *testing.T) {
 	}
 }
 
+// A node that answers others is not silent: what waits there, as a partition is being handed
+// over, is not asked of another node as well, which might count it twice.
+func TestOneThatWaitsIsAskedOnce(t *testing.T) {
+	for timeout, want := range map[time.Duration]int{50 * time.Millisecond: 1, 5 * time.Second: 2} {
+		clusterBubble(t, 2, func(t *testing.T, cluster *fakelimiter.Cluster, c *client.Client) {
+			key := cluster.Key(0)
+			mustCheck(t, c, key)
+			cluster.Before("Check", func(ctx context.Context, req proto.Message) error {
+				if req.(*sluicev1.CheckRequest).GetCost() == 3 {
+					time.Sleep(600 * time.Millisecond)
+				}
+				return nil
+			})
+			before := len(cluster.Calls("Check"))
+			go func() {
+				for range 8 {
+					pass(5 * time.Millisecond)
+					mustCheck(t, c, key)
+				}
+			}()
+			_, _ = c.Check(t.Context(), client.CheckRequest{Key: key, Cost: client.Cost(3)})
+			tries := 0
+			for _, call := range cluster.Calls("Check")[before:] {
+				if call.Request.(*sluicev1.CheckRequest).GetCost() == 3 {
+					tries++
+				}
+			}
+			if tries != want {
+				t.Errorf("with %v: %d tries of one check, want %d", timeout, tries, want)
+			}
+		}, client.WithTimeout(timeout))
+	}
+}
+
 // A longer deadline allows for longer tries, of half a second at most.
 func TestTriesGrowWithTheDeadline(t *testing.T) {
 	for timeout, want := range map[time.Duration]time.Duration{

@@ -36,6 +36,8 @@ type node struct {
 	draining atomic.Bool  // the topology says so
 	noStream atomic.Bool  // it does not serve CheckStream
 
+	answered atomic.Int64 // when it last answered a stream's message, in nanoseconds since born
+
 	misses  atomic.Int32 // tries without an answer since the last answer
 	avoided atomic.Int64 // until when, in nanoseconds since born; 0: it is not
 
@@ -158,6 +160,15 @@ func (n *node) heard() {
 		n.avoided.Store(0)
 	}
 }
+
+// hasAnswered notes an answer on a stream.
+func (n *node) hasAnswered(now time.Time) {
+	n.heard()
+	n.answered.Store(int64(now.Sub(n.born)))
+}
+
+// answeredSince reports whether any call by stream was answered after an instant.
+func (n *node) answeredSince(t time.Time) bool { return n.answered.Load() > int64(t.Sub(n.born)) }
 
 // enqueue puts t on a stream of the node. If that is not possible t is told.
 func (n *node) enqueue(t *try) {

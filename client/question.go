@@ -15,7 +15,8 @@ import (
 
 // How long one try is waited for if another node can be asked: a third of the
 // time left, within these bounds. It costs a caller that much, and no more, that a
-// node has stopped.
+// node has stopped. One that answers others meanwhile has not: as a second try may be
+// counted twice, it has the longer time.
 const (
 	leastTry = 40 * time.Millisecond
 	mostTry  = 500 * time.Millisecond
@@ -34,7 +35,7 @@ const (
 //	try ── answer ─────────────────────────────▶ returned
 //	  ├── broken ─ another node, at once ──▶ try   (none is left: after a pause)
 //	  ├── UNAVAILABLE ─ a short pause ─────▶ try   at another node if there is one
-//	  └── silent when due ─ another node ──▶ try   and the first answer wins
+//	  └── no answer when due ─ another node ▶ try   and the first answer wins
 type question struct {
 	client    *Client
 	ctx       context.Context
@@ -72,7 +73,7 @@ type try struct {
 	question   *question
 	begun, due time.Time
 	deadline   time.Time
-	silent     bool // it was told that it is due; guarded by its stream's mu
+	silent     bool // it was told that it is due; due and silent are guarded by a stream's mu
 }
 
 // An answer is what a try is told. With neither res nor err: the node is silent
@@ -99,6 +100,20 @@ func (t *try) tell(a answer) {
 	case t.question.answers <- a:
 	default:
 	}
+}
+
+// extend gives n more time if it answers others, and has not had that yet. It returns
+// whether it did.
+func (t *try) extend(n *node) bool {
+	most := t.begun.Add(mostTry)
+	if t.deadline.Before(most) {
+		most = t.deadline
+	}
+	if !t.due.Before(most) || !n.answeredSince(t.begun) {
+		return false
+	}
+	t.due = most
+	return true
 }
 
 // miss tells the caller that n is silent, and n, unless there was hardly time to answer.

@@ -176,7 +176,7 @@ func (s *stream) read(wire streamClient) error {
 		if err != nil {
 			return err
 		}
-		s.node.heard()
+		s.node.hasAnswered(time.Now())
 		s.mu.Lock()
 		f := s.flights[res.GetSequence()]
 		if f == nil { // nobody waits any more
@@ -215,7 +215,7 @@ func (s *stream) expire(f *flight) {
 		if t == nil {
 			continue
 		}
-		if !t.silent && !now.Before(t.due) {
+		if !t.silent && !now.Before(t.due) && !t.extend(s.node) {
 			t.silent = true
 			t.miss(s.node, now)
 		}
