@@ -9,7 +9,7 @@ import (
 // Bounds on what is under way to a copy.
 const (
 	maxFlight   = 4 << 20  // bytes of snapshots to one node,
-	maxFlights  = 64       // and how many: so that none holds up what is urgent for long
+	maxFlights  = 16       // and how many: so that none holds up what is urgent for long
 	resendAfter = 2 * Beat // without an acknowledgement
 	installMost = 2 * time.Second
 	rewindPause = 20 * time.Millisecond
@@ -135,7 +135,7 @@ func (m *Machine) acked(p *peer, a *Ack) {
 		m.landed(c)
 		c.state, c.progress = following, m.now
 		pt.askNow = true
-		m.urgent = true // there is room for another snapshot
+		m.room = true // for another snapshot
 		m.advance(pt, c, a.At.Seq)
 	case c.state != following:
 	case !same && a.Gap:

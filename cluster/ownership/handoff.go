@@ -21,6 +21,7 @@ type committed struct {
 	boot   uint64
 	at     Position
 	copies []string
+	pledge limiter.Instant // when their pledges were asked for, by the receiver's clock
 	began  limiter.Instant
 	sent   limiter.Instant
 	heard  bool
@@ -28,7 +29,7 @@ type committed struct {
 
 // maxHandoffs bounds how many partitions are being handed over at a time, so that none waits
 // for long until its new holder decides.
-const maxHandoffs = 32
+const maxHandoffs = 8
 
 // returnAfter is how long a partition is not given back to who gave it.
 const returnAfter = time.Second
@@ -63,6 +64,7 @@ func (m *Machine) handOver(pt *part) {
 		}
 		m.frozen++
 		h.handoff = &handoff{to: c.name, boot: c.boot, began: m.now}
+		m.note(pt, "freezes, to give it to %s", c.name)
 		m.permit(pt, 0)
 		m.take(pt)
 		m.feed(pt)
@@ -104,14 +106,37 @@ func (m *Machine) cancelHandoff(pt *part) {
 func (m *Machine) giveUp(pt *part, copies []string) {
 	h := pt.hold
 	at := Position{pt.gen, h.last}
-	pt.commit = &committed{to: h.handoff.to, boot: h.handoff.boot, at: at, copies: copies, began: m.now}
+	pt.commit = &committed{to: h.handoff.to, boot: h.handoff.boot, at: at, copies: copies, pledge: m.passOn(h), began: m.now}
 	m.endHolding(pt)
 	pt.complete, pt.at = true, at
 	pt.holder = claim{heard: m.now}
 	pt.askedLast, pt.pledge = m.now, pledge{}
+	pt.bind(pt.commit.to, pt.commit.boot).asked = m.now.Add(Binding)
 	m.announce = true
 	m.note(pt, "gives %v at %d to %s, copies at %v", pt.gen, at.Seq, pt.commit.to, copies)
 	m.sendCommit(pt)
+}
+
+// passOn returns from when on, by the clock of the receiver of a handoff, the pledges of the
+// copies hold for it: this node's own, which it gives with the commit, and those that it was
+// given by others. They bind these for as long as before, and this node does not use them any
+// more. What was heard of the receiver last was sent before it was heard: so an instant of
+// this node's clock is not told as one that is too late.
+func (m *Machine) passOn(h *holding) limiter.Instant {
+	p := m.peers[h.handoff.to]
+	if p == nil || p.heard == 0 {
+		return 0
+	}
+	pledged := p.heard
+	for _, c := range h.copies {
+		if c.registered && c.name != h.handoff.to {
+			pledged = min(pledged, c.pledged)
+		}
+	}
+	if pledged == 0 {
+		return 0
+	}
+	return p.stamp.Add(pledged.Sub(p.heard))
 }
 
 // endHolding forgets what only a holder knows.
@@ -133,7 +158,7 @@ func (m *Machine) sendCommit(pt *part) {
 	c := pt.commit
 	c.sent = m.now
 	f := m.out.frame(c.to)
-	f.Commits = append(f.Commits, Commit{pt.id, c.at, c.copies})
+	f.Commits = append(f.Commits, Commit{pt.id, c.at, c.copies, c.pledge})
 }
 
 // handed takes a partition that its holder gives to this node.
@@ -152,7 +177,7 @@ func (m *Machine) handed(p *peer, c *Commit) {
 			continue
 		}
 		pt.hold.copies = append(pt.hold.copies, &copyOf{
-			name: name, boot: m.peers[name].boot, registered: true, state: following, progress: m.now,
+			name: name, boot: m.peers[name].boot, registered: true, state: following, progress: m.now, pledged: min(c.Pledged, m.now),
 		})
 	}
 }

@@ -99,6 +99,7 @@ type Machine struct {
 	frozen    int             // partitions that are being handed over, by the last count
 
 	urgent   bool    // what was learned may let any partition go on
+	room     bool    // another may be handed over, or another snapshot be sent
 	hurried  []*part // those of which something was learned
 	announce bool    // the others should know at once what we hold
 	out      outbox
@@ -289,7 +290,7 @@ func (m *Machine) settle() {
 	if m.view == nil {
 		return
 	}
-	for m.urgent || len(m.hurried) > 0 {
+	for m.urgent || m.room || len(m.hurried) > 0 {
 		m.countHandoffs()
 		hurried := m.hurried
 		m.hurried = nil
@@ -297,10 +298,14 @@ func (m *Machine) settle() {
 			pt.hurried = false
 			m.evaluate(pt)
 		}
-		if m.urgent {
-			m.urgent = false
-			for i := range m.parts {
-				m.evaluate(&m.parts[i])
+		all, room := m.urgent, m.room
+		m.urgent, m.room = false, false
+		if !all && !room {
+			continue
+		}
+		for i := range m.parts {
+			if pt := &m.parts[i]; all || pt.awaitsRoom() {
+				m.evaluate(pt)
 			}
 		}
 	}

@@ -110,6 +110,9 @@ type Commit struct {
 	Partition limiter.PartitionID
 	At        Position // the sender's generation, and its last change
 	Copies    []string // the registered copies, the sender among them, not the receiver
+	// Pledged is an instant of the receiver's clock: the pledges of Copies hold for it as if
+	// it had asked for them then. 0: they do not.
+	Pledged limiter.Instant
 }
 
 // A Leave tells a copy that it is no longer needed.

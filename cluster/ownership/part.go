@@ -178,7 +178,7 @@ func (m *Machine) heardHolder(pt *part, p *peer, g Generation, permitted bool) {
 	*c = claim{name: p.name, gen: g, permitted: permitted, heard: m.now}
 	if pt.commit != nil && g.After(pt.commit.at.Gen) && !pt.commit.heard {
 		pt.commit.heard = true
-		m.urgent = true // the next may be handed over
+		m.room = true // for the next to be handed over
 	}
 	if pt.round != nil && g.After(pt.round.at.Gen) && permitted {
 		m.withdraw(pt)

@@ -47,10 +47,11 @@ func (m *Machine) asked(p *peer, stamp limiter.Instant, a *Ask) {
 		answer.Complete, answer.Seq = true, pt.at.Seq
 		pt.askedLast = m.now
 	}
-	if m.view != nil && pt.hold == nil && pt.round == nil && !m.hears(pt, p.name) && m.free(pt, p.name, p.boot) && !pt.known.After(g) {
-		answer.Given = true
+	if answer.Given = m.view != nil && pt.hold == nil && pt.round == nil && !m.hears(pt, p.name) && m.free(pt, p.name, p.boot) && !pt.known.After(g); answer.Given {
 		pl := pt.bind(p.name, p.boot)
 		pl.gen, pl.asked = g, m.now.Add(Binding)
+	} else {
+		m.note(pt, "does not pledge to %v, known %v, pledged to %s, young %v", g, pt.known, pt.pledge.to, m.young())
 	}
 	f := m.out.frame(p.name)
 	f.Pledges = append(f.Pledges, answer)

@@ -47,7 +47,7 @@ func (m *Machine) hear(now limiter.Instant, from string, boot uint64, stamp limi
 		return nil
 	}
 	p.gone = false
-	p.heard = now
+	p.heard, p.stamp = now, stamp
 	p.shift.note(stamp, now)
 	return p
 }

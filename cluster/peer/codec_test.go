@@ -116,7 +116,7 @@ func goldenFrame() *ownership.Frame {
 		Stands:      []ownership.Stand{{Partition: 3, Round: 2, Why: ownership.Promote, At: at, View: 9}, {Why: ownership.Drop}, {Why: ownership.Begin}},
 		Votes:       []ownership.Vote{{Partition: 3, Round: 2, Given: true, Known: gen()}},
 		Withdrawals: []ownership.Withdrawal{{Partition: 3, Round: 2}},
-		Commits:     []ownership.Commit{{Partition: 3, At: at, Copies: []string{"n1", "n3"}}},
+		Commits:     []ownership.Commit{{Partition: 3, At: at, Copies: []string{"n1", "n3"}, Pledged: 77}},
 		Leaves:      []ownership.Leave{{Partition: 3, Number: 5}},
 		Lefts:       []ownership.Left{{Partition: 3, Number: 5}},
 		Remainders: []ownership.Remainder{

@@ -37,7 +37,7 @@ func frameToProto(f *ownership.Frame) *peerv1.Frame {
 			return &peerv1.Withdrawal{Partition: uint32(w.Partition), Round: w.Round}
 		}),
 		Commits: each(f.Commits, func(c *ownership.Commit) *peerv1.Commit {
-			return &peerv1.Commit{Partition: uint32(c.Partition), At: l.position(c.At), Copies: c.Copies}
+			return &peerv1.Commit{Partition: uint32(c.Partition), At: l.position(c.At), Copies: c.Copies, PledgedAt: int64(c.Pledged)}
 		}),
 		Leaves: each(f.Leaves, func(a *ownership.Leave) *peerv1.Leave {
 			return &peerv1.Leave{Partition: uint32(a.Partition), Number: a.Number}
@@ -118,7 +118,9 @@ func frameOf(m *peerv1.Frame) (*ownership.Frame, error) {
 			return ownership.Withdrawal{Partition: r.partition((*w).GetPartition()), Round: (*w).GetRound()}
 		}),
 		Commits: each(m.GetCommits(), func(c **peerv1.Commit) ownership.Commit {
-			return ownership.Commit{Partition: r.partition((*c).GetPartition()), At: r.position((*c).GetAt()), Copies: (*c).GetCopies()}
+			return ownership.Commit{
+				Partition: r.partition((*c).GetPartition()), At: r.position((*c).GetAt()), Copies: (*c).GetCopies(), Pledged: limiter.Instant((*c).GetPledgedAt()),
+			}
 		}),
 		Leaves: each(m.GetLeaves(), func(a **peerv1.Leave) ownership.Leave {
 			return ownership.Leave{Partition: r.partition((*a).GetPartition()), Number: (*a).GetNumber()}

@@ -121,12 +121,15 @@ const bulk = groups
 // A sight is what the operators' service says of a key.
 type sight struct {
 	count      audit.Count
+	partition  uint32
 	holder     string
 	generation string
 	copies     []string
 }
 
-func (s sight) String() string { return fmt.Sprintf("%s (%s)", s.holder, s.generation) }
+func (s sight) String() string {
+	return fmt.Sprintf("%s (%s of partition %d)", s.holder, s.generation, s.partition)
+}
 
 // inspectors is how many keys are asked for at a time.
 const inspectors = 8
@@ -163,8 +166,8 @@ func (d *desk) inspectOne(ctx context.Context, admin adminv1.AdminServiceClient,
 		r, err := admin.Inspect(ctx, &adminv1.InspectRequest{Key: d.keys.names[k]})
 		if err == nil && len(r.GetWindows()) == 1 && r.GetPlacement().GetHolder() != "" {
 			return sight{
-				count:  audit.Count{Asked: asked, Answered: d.log.Now(), Used: r.GetWindows()[0].GetUsed()},
-				holder: r.GetPlacement().GetHolder(), generation: r.GetPlacement().GetGeneration(), copies: r.GetPlacement().GetCopies(),
+				count:     audit.Count{Asked: asked, Answered: d.log.Now(), Used: r.GetWindows()[0].GetUsed()},
+				partition: r.GetPlacement().GetPartition(), holder: r.GetPlacement().GetHolder(), generation: r.GetPlacement().GetGeneration(), copies: r.GetPlacement().GetCopies(),
 			}, nil
 		}
 		if err == nil {

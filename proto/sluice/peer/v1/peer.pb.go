@@ -1401,7 +1401,10 @@ type Commit struct {
 	At *Position `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
 	// The names of the nodes with a registered copy, the sender among them, the receiver left
 	// out.
-	Copies        []string `protobuf:"bytes,3,rep,name=copies,proto3" json:"copies,omitempty"`
+	Copies []string `protobuf:"bytes,3,rep,name=copies,proto3" json:"copies,omitempty"`
+	// By the receiver's clock: the pledges of all of copies hold for the receiver as if it had
+	// asked for them then. 0: they do not.
+	PledgedAt     int64 `protobuf:"varint,4,opt,name=pledged_at,json=pledgedAt,proto3" json:"pledged_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1455,6 +1458,13 @@ func (x *Commit) GetCopies() []string {
 		return x.Copies
 	}
 	return nil
+}
+
+func (x *Commit) GetPledgedAt() int64 {
+	if x != nil {
+		return x.PledgedAt
+	}
+	return 0
 }
 
 // Leave tells a copy that it is no longer needed.
@@ -3888,11 +3898,13 @@ const file_sluice_peer_v1_peer_proto_rawDesc = "" +
 	"\n" +
 	"Withdrawal\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
-	"\x05round\x18\x02 \x01(\x04R\x05round\"h\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\"\x87\x01\n" +
 	"\x06Commit\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12(\n" +
 	"\x02at\x18\x02 \x01(\v2\x18.sluice.peer.v1.PositionR\x02at\x12\x16\n" +
-	"\x06copies\x18\x03 \x03(\tR\x06copies\"=\n" +
+	"\x06copies\x18\x03 \x03(\tR\x06copies\x12\x1d\n" +
+	"\n" +
+	"pledged_at\x18\x04 \x01(\x03R\tpledgedAt\"=\n" +
 	"\x05Leave\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\"<\n" +
