@@ -104,12 +104,12 @@ func (t *try) tell(a answer) {
 
 // extend gives n more time if it answers others, and has not had that yet. It returns
 // whether it did.
-func (t *try) extend(n *node) bool {
+func (t *try) extend(n *node, now time.Time) bool {
 	most := t.begun.Add(mostTry)
 	if t.deadline.Before(most) {
 		most = t.deadline
 	}
-	if !t.due.Before(most) || !n.answeredSince(t.begun) {
+	if !now.Before(most) || !t.due.Before(most) || !n.answeredSince(t.begun) {
 		return false
 	}
 	t.due = most

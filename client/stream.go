@@ -215,7 +215,7 @@ func (s *stream) expire(f *flight) {
 		if t == nil {
 			continue
 		}
-		if !t.silent && !now.Before(t.due) && !t.extend(s.node) {
+		if !t.silent && !now.Before(t.due) && !t.extend(s.node, now) {
 			t.silent = true
 			t.miss(s.node, now)
 		}

@@ -276,6 +276,9 @@ func busy(ctx context.Context, s *stage) (err error) {
 // spinCommand is how this program is told to be one that keeps a processor busy.
 const spinCommand = "spin"
 
+// stallCommand is how it is told to be the one that sees whether the machine stood still.
+const stallCommand = "stalls"
+
 // spin keeps a processor busy until the parent has had enough.
 func spin() {
 	go func() {

@@ -38,6 +38,7 @@ import (
 
 	"github.com/overten/sluice/bench/internal/audit"
 	"github.com/overten/sluice/bench/internal/fleet"
+	"github.com/overten/sluice/bench/internal/process"
 )
 
 // options are what the program can be told.
@@ -59,9 +60,15 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == spinCommand { // this is one of the programs that keep processors busy
-		spin()
-		return
+	if len(os.Args) > 1 {
+		switch os.Args[1] { // this is one of the programs that it starts
+		case spinCommand:
+			spin()
+			return
+		case stallCommand:
+			process.WatchStalls()
+			return
+		}
 	}
 	o, err := parse(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -249,8 +256,8 @@ func play(ctx context.Context, o options, e event, repetition int, window time.D
 	if err != nil {
 		return r, fmt.Errorf("%w (logs in %s)", err, dir)
 	}
-	say("%d of %d and %d of %d calls failed, over %d, denied early %d, p99 %s, others had %.0f %% of the processors, took %s", r.Failed[patient], r.Calls[patient], r.Failed[impatient], r.Calls[impatient],
-		r.Over, r.Early, span(r.P99), 100*r.Others, span(time.Since(began)))
+	say("%d of %d and %d of %d calls failed, over %d, denied early %d, p99 %s, others had %.0f %% of the processors, stood still %s, took %s", r.Failed[patient], r.Calls[patient], r.Failed[impatient], r.Calls[impatient],
+		r.Over, r.Early, span(r.P99), 100*r.Others, span(r.Stalled), span(time.Since(began)))
 	for _, d := range r.Details {
 		fmt.Fprintln(progress, "      "+d)
 	}

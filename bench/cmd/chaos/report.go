@@ -35,7 +35,7 @@ func rowsOf(results []result) (rows []row) {
 		o.P99, o.Longest = max(o.P99, r.P99), max(o.Longest, r.Longest)
 		o.Answered, o.Agreed = max(o.Answered, r.Answered), max(o.Agreed, r.Agreed)
 		o.Leases.Lost, o.Leases.Doubled, o.Leases.Left = max(o.Leases.Lost, r.Leases.Lost), max(o.Leases.Doubled, r.Leases.Doubled), max(o.Leases.Left, r.Leases.Left)
-		o.Others = max(o.Others, r.Others)
+		o.Others, o.Stalled = max(o.Others, r.Others), max(o.Stalled, r.Stalled)
 		o.Broken = append(o.Broken, r.Broken...)
 	}
 	return rows
@@ -53,13 +53,14 @@ answered  until a sample of keys was answered again, and stayed so
 agreed    from when something last happened until all nodes agreed, all partitions held and copied
 counts    units that were allowed and not counted / counted and not asked for
 others    share of the processors that other programs had during the event
+stalls    how long the machine ran nothing at all, at most: a call that began then took as long
 leases    lost / doubled / left after all were released
 `
 
 func writeTable(w io.Writer, rows []row) {
 	fmt.Fprint(w, "\n", legend, "\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "event\twindow\ttimes\tover\tdenied\t5s\t50ms\tp99\tmax\tanswered\tagreed\tcounts\tleases\tothers\tverdict\n")
+	fmt.Fprint(t, "event\twindow\ttimes\tover\tdenied\t5s\t50ms\tp99\tmax\tanswered\tagreed\tcounts\tleases\tothers\tstalls\tverdict\n")
 	for _, r := range rows {
 		over := fmt.Sprint(r.Over)
 		if r.Excused > 0 {
@@ -69,10 +70,10 @@ func writeTable(w io.Writer, rows []row) {
 		if len(r.Broken) > 0 {
 			verdict = "BROKEN"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d (%d)\t%d\t%d\t%s\t%s\t%s\t%s\t%d / %d\t%d / %d / %d\t%.0f %%\t%s\n",
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d (%d)\t%d\t%d\t%s\t%s\t%s\t%s\t%d / %d\t%d / %d / %d\t%.0f %%\t%s\t%s\n",
 			r.Event, span(r.Window), r.repetitions, over, r.Early, r.Denied, r.Failed[patient], r.Failed[impatient],
 			span(r.P99), span(r.Longest), span(r.Answered), span(r.Agreed), r.Uncounted, r.Overcounted,
-			r.Leases.Lost, r.Leases.Doubled, r.Leases.Left, 100*r.Others, verdict)
+			r.Leases.Lost, r.Leases.Doubled, r.Leases.Left, 100*r.Others, span(r.Stalled), verdict)
 	}
 	t.Flush()
 }
@@ -80,6 +81,8 @@ func writeTable(w io.Writer, rows []row) {
 // span is a time as it is read at a glance.
 func span(d time.Duration) string {
 	switch {
+	case d < 0:
+		return "?"
 	case d == never:
 		return "never"
 	case d < 10*time.Millisecond:

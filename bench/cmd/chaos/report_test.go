@@ -16,7 +16,7 @@ func TestTableShowsTheWorst(t *testing.T) {
 	writeTable(&b, rows)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	worst, minute := strings.Fields(lines[len(lines)-2]), strings.Fields(lines[len(lines)-1])
-	if got := strings.Join(worst, " "); got != "kill 10m 2 3 (4) 0 (0) 0 7 1s 0s never 0s 0 / 0 0 / 0 / 0 0 % BROKEN" {
+	if got := strings.Join(worst, " "); got != "kill 10m 2 3 (4) 0 (0) 0 7 1s 0s never 0s 0 / 0 0 / 0 / 0 0 % 0s BROKEN" {
 		t.Errorf("the first row is %q", got)
 	}
 	if minute[1] != "1m" || minute[2] != "1" || minute[len(minute)-1] != "holds" {

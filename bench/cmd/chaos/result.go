@@ -34,6 +34,7 @@ type result struct {
 	Answered        time.Duration `json:"all_answered_after_ns"`
 	Agreed          time.Duration `json:"all_agreed_after_ns"`
 	Others          float64       `json:"processors_of_other_programs"` // share; -1: not known
+	Stalled         time.Duration `json:"machine_stood_still_ns"`       // at most; -1: not known
 	Leases          leases        `json:"leases"`
 	Broken          []string      `json:"broken"`
 	Slow            []string      `json:"slow,omitempty"` // bounds on time that the short form does not judge by

@@ -11,6 +11,7 @@ import (
 
 	"github.com/overten/sluice/bench/internal/audit"
 	"github.com/overten/sluice/bench/internal/fleet"
+	"github.com/overten/sluice/bench/internal/process"
 )
 
 // A stage is one cluster on which one event is played once.
@@ -161,6 +162,17 @@ func (s *stage) underLoad(ctx context.Context, p *probe, runs *runs) (from, to t
 		cancel()
 		all.Wait()
 		err = errors.Join(err, probed, released)
+	}()
+	stalls, err := process.Start(ctx, stallCommand)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() {
+		line, e := stalls.Result()
+		if e == nil {
+			_, e = fmt.Sscan(line, &s.result.Stalled)
+		}
+		err = errors.Join(err, e)
 	}()
 	loadBegan := time.Now()
 	all.Go(func() { s.traffic.run(load) })

@@ -24,6 +24,7 @@ type Child struct {
 
 	cmd   *exec.Cmd
 	stdin io.Closer
+	said  *bufio.Reader
 }
 
 // Start runs this program again with other arguments, and waits until it has called Hold.
@@ -46,11 +47,12 @@ func Start(ctx context.Context, args ...string) (*Child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	ready, err := bufio.NewReader(stdout).ReadString('\n')
+	said := bufio.NewReader(stdout)
+	ready, err := said.ReadString('\n')
 	if err != nil {
 		return nil, fmt.Errorf("%s ended before it was ready: %w", strings.Join(args, " "), cmd.Wait())
 	}
-	return &Child{Ready: strings.TrimSuffix(ready, "\n"), cmd: cmd, stdin: stdin}, nil
+	return &Child{Ready: strings.TrimSuffix(ready, "\n"), cmd: cmd, stdin: stdin, said: said}, nil
 }
 
 // PID returns the process's id.
@@ -65,6 +67,15 @@ func (c *Child) Stop() error {
 	kill := time.AfterFunc(stopTimeout, func() { _ = c.cmd.Process.Kill() })
 	defer kill.Stop()
 	return errors.Join(err, c.cmd.Wait())
+}
+
+// Result is Stop for a process that says something once it is stopped: it returns that line.
+func (c *Child) Result() (line string, err error) {
+	kill := time.AfterFunc(stopTimeout, func() { _ = c.cmd.Process.Kill() })
+	defer kill.Stop()
+	err = c.stdin.Close()
+	line, e := c.said.ReadString('\n')
+	return strings.TrimSuffix(line, "\n"), errors.Join(err, e, c.cmd.Wait())
 }
 
 // Hold tells the parent, in one line, that this process is ready, and returns when the
