@@ -135,6 +135,7 @@ func (m *Machine) acked(p *peer, a *Ack) {
 		m.landed(c)
 		c.state, c.progress = following, m.now
 		pt.askNow = true
+		m.hurry(pt)
 		m.room = true // for another snapshot
 		m.advance(pt, c, a.At.Seq)
 	case c.state != following:

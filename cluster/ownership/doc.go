@@ -60,7 +60,8 @@
 //   - The changes that some registered copy may lack are in the holder's log, or the copy
 //     gets a snapshot.
 //   - A holding ends for good with its [Commit], which is sent when all registered copies
-//     have all changes, and taken only by a copy that is at exactly that position.
+//     have all changes, and taken only by a copy that is at exactly that position. With it
+//     the pledges of the copies pass on to the receiver, for no longer than they bind.
 //   - What a holder that yields has admitted is kept until the later one has acknowledged
 //     it; by its marks that one adds each change once.
 //   - Messages may be lost, doubled, late and out of order. Nothing but a wait comes of it.

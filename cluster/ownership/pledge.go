@@ -8,13 +8,18 @@ import "github.com/overten/sluice/limiter"
 type pledge struct {
 	to    string
 	boot  uint64
-	gen   Generation // of the holder that asked last
+	gen   Generation // of the holder that asked last; none: of one that we gave the partition, and who has not asked
 	asked limiter.Instant
 	voted limiter.Instant
 	round uint64
 }
 
 func (p *pledge) until() limiter.Instant { return max(p.asked, p.voted) }
+
+// serves tells whether the pledge was given for a holding.
+func (p *pledge) serves(g Generation) bool {
+	return p.gen == g || p.gen == (Generation{}) && p.to == g.Name && p.boot == g.Boot
+}
 
 // free tells whether this node may pledge to another: it is bound to nobody else.
 func (m *Machine) free(pt *part, to string, boot uint64) bool {
@@ -35,17 +40,19 @@ func (m *Machine) asked(p *peer, stamp limiter.Instant, a *Ask) {
 	pt := &m.parts[a.Partition]
 	g := Generation{a.Number, p.name, p.boot}
 	m.heardHolder(pt, p, g, pt.holder.name == p.name && pt.holder.permitted)
-	if a.Handed && pt.pledge.gen == a.Parent.Gen && pt.pledge.gen != (Generation{}) {
+	if a.Handed && !pt.known.After(g) && pt.pledge.serves(a.Parent.Gen) {
 		pt.pledge = pledge{} // who had it has given the partition up
 	}
-	if pt.hold == nil && pt.round == nil && pt.complete && pt.at.Gen != g && pt.at == a.Parent {
+	if a.Copy && pt.hold == nil && pt.round == nil && pt.complete && pt.at.Gen != g && pt.at == a.Parent {
 		pt.past.add(pt.at)
 		pt.at = Position{Gen: g}
 	}
 	answer := Pledge{Partition: pt.id, Asked: stamp, Number: a.Number, Known: pt.known}
 	if pt.hold == nil && pt.complete && pt.at.Gen == g {
 		answer.Complete, answer.Seq = true, pt.at.Seq
-		pt.askedLast = m.now
+		if a.Copy {
+			pt.askedLast = m.now
+		}
 	}
 	if answer.Given = m.view != nil && pt.hold == nil && pt.round == nil && !m.hears(pt, p.name) && m.free(pt, p.name, p.boot) && !pt.known.After(g); answer.Given {
 		pl := pt.bind(p.name, p.boot)

@@ -22,10 +22,12 @@ type round struct {
 }
 
 // considerPromotion lets a copy stand whose holder fell silent or is gone, and forgets a
-// copy that a later holder does not count on.
+// copy that a later holder does not count on. Who leaves need not see that one decide: with
+// too few others it never may.
 func (m *Machine) considerPromotion(pt *part) {
-	c := &pt.holder
-	if c.name != "" && c.name != m.Name && c.gen.After(pt.at.Gen) && c.permitted && m.now.Sub(c.heard) < Failover {
+	c, leaves := &pt.holder, m.isDraining(m.Name)
+	later := c.gen.After(pt.at.Gen) && (c.permitted || leaves) || c.gen == pt.at.Gen && leaves
+	if later && c.name != "" && c.name != m.Name && m.now.Sub(c.heard) < Failover {
 		if m.now.Sub(max(pt.askedLast, pt.since)) > time.Second {
 			m.discard(pt)
 		}
@@ -99,6 +101,10 @@ func (m *Machine) standTo(pt *part, why Why) {
 // checkRound ends a round that is won, or that can no longer be.
 func (m *Machine) checkRound(pt *part) {
 	r := pt.round
+	if p := m.peers[r.rival]; len(r.voters) > 0 && (p == nil || !m.live(p) || !m.heardLately(p)) {
+		// It fell silent meanwhile: it was heard after it had last said that it holds.
+		r.waiting = slices.DeleteFunc(r.waiting, func(name string) bool { return name == r.rival })
+	}
 	switch {
 	case m.now.Sub(r.sent) >= Failover:
 		m.withdraw(pt)

@@ -130,7 +130,7 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.StringVar(&f.advertise, "advertise", "", "`IP` or host name by which others reach this node (default that of --gossip)")
 	to.StringSliceVar(&f.join, "join", nil, "gossip `addresses` of other nodes, DNS names too, separated by commas; its own may be among them")
 	to.DurationVar(&f.bootstrapAfter, "bootstrap-after", cluster.DefaultBootstrapAfter, "with --join: start alone if no other node was reached for so long")
-	to.IntVar(&f.minMembers, "min-members", 1, "refuse to decide while fewer members than this are in sight")
+	to.IntVar(&f.minMembers, "min-members", 1, "refuse to decide while fewer members than this are in sight; above 1, also tell what is allowed only once a copy has it")
 	to.StringVar(&f.whenLost, "when-lost", "open", "how keys are treated whose counts were lost with their node and its copy, for as long as what was lost would have counted: open (from nothing), half (half the limits) or closed (not at all)")
 	to.StringVar(&f.gossipKeyFile, "gossip-key-file", "", "`file` with keys that encrypt gossip, one a line in base64, of 16, 24 or 32 bytes: the first encrypts, all decrypt")
 	to.StringVar(&f.label, "label", "", "`label` of the cluster: nodes of another do not mix with it")
