@@ -49,6 +49,7 @@ type options struct {
 	short  bool
 	keys   int
 	rate   int
+	least  int // of members, for all events
 	seed   uint64
 	binary string
 	logs   string
@@ -101,6 +102,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	flags.BoolVar(&o.short, "short", false, "a short form: few events, once, with fewer keys")
 	flags.IntVar(&o.keys, "keys", 3000, "keys")
 	flags.IntVar(&o.rate, "rate", 1500, "calls a second, of all gateways")
+	flags.IntVar(&o.least, "min-members", 0, "the nodes' --min-members, where an event has no greater one: for events that begin with three nodes")
 	flags.Uint64Var(&o.seed, "seed", 0, "of all that is random; 0: another one each time")
 	flags.StringVar(&o.binary, "binary", "", "the sluice to run; default: built from this tree")
 	flags.StringVar(&o.logs, "logs", "", "`folder` for logs; default: a new one in the system's for temporary files")

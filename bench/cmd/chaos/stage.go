@@ -84,7 +84,7 @@ func (s *stage) settle(ctx context.Context) error {
 func (s *stage) run(ctx context.Context) (err error) {
 	if s.fleet, err = fleet.New(fleet.Config{
 		Binary: s.options.binary, Dir: s.dir, Nodes: s.event.nodes + s.event.spare,
-		Limit: limit, Window: s.window, Concurrent: concurrent, MinMembers: s.event.minMembers,
+		Limit: limit, Window: s.window, Concurrent: concurrent, MinMembers: max(s.event.minMembers, s.options.least),
 		Namespaces: s.event.namespaces, Ready: startMost,
 	}); err != nil {
 		return err
