@@ -9,16 +9,30 @@ import (
 
 // aside is what a former holder admitted that the present one may lack, kept until that
 // one has taken it.
+//
+// It is told in the shortest form that the present one's state allows: the changes that it
+// may lack; if it lacks more than these, the state since the first that a dropped copy
+// lacks; if that is not enough, or there is no common past, all of the state.
 type aside struct {
 	gen         Generation
 	first, last uint64
-	changes     []Stretch // from first to last, if they are all there
-	recent      []byte    // else: the state since first was decided
-	state       []byte    // the whole state
+	changes     []Stretch // from first to last
+	recent      []byte    // the state since change since was decided; nil: there was no dropped copy
+	since       uint64
+	state       []byte // the whole state
 	past        marks
-	whole       bool // the present holder has no common past with this one
+	form        form
 	sent        limiter.Instant
 }
+
+// form is how a remainder is told.
+type form uint8
+
+const (
+	asChanges form = iota
+	asRecent
+	asWhole
+)
 
 // Of remainders, which may be large, so many go to a node at a time, and not again before
 // so long.
@@ -43,7 +57,7 @@ func (m *Machine) yield(pt *part) {
 	}
 	a.changes = slices.Clone(h.log)
 	if f := h.fork; f != nil && f.cut {
-		a.changes, a.first = nil, f.acked+1
+		a.since = f.acked + 1
 		a.recent, _ = m.Store.Snapshot(nil, pt.id, f.at)
 	}
 	a.state, _ = m.Store.Snapshot(nil, pt.id, 0)
@@ -82,27 +96,49 @@ func (m *Machine) sendAside(pt *part) {
 func (m *Machine) keepAside(pt *part) {
 	a := pt.aside
 	r := a.remainder(pt)
-	if has, known := pt.past.of(a.gen); !known || !a.whole && r.First > has+1 {
-		a.whole = true
-		r = a.remainder(pt)
+	for has, known := pt.past.of(a.gen); a.form != asWhole && (!known || r.First > has+1); r = a.remainder(pt) {
+		a.tellMore()
 	}
 	if m.merge(pt, r, 0) {
 		pt.aside = nil
 	}
 }
 
+// tellMore takes the next form: what was told was not enough.
+func (a *aside) tellMore() {
+	a.sent = 0
+	if a.form == asChanges && a.recent != nil {
+		a.form = asRecent
+	} else {
+		a.form = asWhole
+	}
+}
+
 // remainder returns what is to be told of an aside.
 func (a *aside) remainder(pt *part) *Remainder {
-	r := &Remainder{Partition: pt.id, Gen: a.gen, First: a.first, Last: a.last}
-	switch {
-	case a.whole:
-		r.First, r.Past, r.State = 0, a.past, a.state
-	case a.recent != nil:
-		r.State = a.recent
-	default:
-		r.Changes = a.changes
+	r := &Remainder{Partition: pt.id, Gen: a.gen, Last: a.last}
+	switch a.form {
+	case asChanges:
+		r.First, r.Changes = a.first, a.changes
+	case asRecent:
+		r.First, r.State = a.since, a.recent
+	case asWhole:
+		r.Past, r.State = a.past, a.state
 	}
 	return r
+}
+
+// offer sets aside the state of a copy: a holder decides that may have no common past with
+// it, and does not count on it.
+func (m *Machine) offer(pt *part) {
+	if pt.aside != nil {
+		return // that one first
+	}
+	a := &aside{gen: pt.at.Gen, last: pt.at.Seq, past: slices.Clone(pt.past), form: asWhole}
+	a.state, _ = m.Store.Snapshot(nil, pt.id, 0)
+	m.note(pt, "offers its copy of %v/%d to %v", pt.at.Gen, pt.at.Seq, pt.holder.gen)
+	m.discard(pt)
+	pt.aside = a
 }
 
 // merged takes a former holder's remainder: each change once.
@@ -163,7 +199,7 @@ func (m *Machine) taken(t *Taken) {
 	switch {
 	case a == nil || a.gen != t.Gen:
 	case t.Whole:
-		a.whole, a.sent = true, 0
+		a.tellMore()
 	case t.Last >= a.last:
 		pt.aside = nil
 	}

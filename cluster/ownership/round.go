@@ -22,18 +22,21 @@ type round struct {
 }
 
 // considerPromotion lets a copy stand whose holder fell silent or is gone, and forgets a
-// copy that a later holder does not count on. Who leaves need not see that one decide: with
-// too few others it never may.
+// copy that a holder does not count on. Who leaves need not see that one decide: with too few
+// others it never may.
 func (m *Machine) considerPromotion(pt *part) {
 	c, leaves := &pt.holder, m.isDraining(m.Name)
-	later := c.gen.After(pt.at.Gen) && (c.permitted || leaves) || c.gen == pt.at.Gen && leaves
-	if later && c.name != "" && c.name != m.Name && m.now.Sub(c.heard) < Failover {
-		if m.now.Sub(max(pt.askedLast, pt.since)) > time.Second {
+	gone := c.name != "" && !m.sameLife(c.name, c.gen.Boot)
+	if c.name != "" && c.name != m.Name && (c.permitted || leaves) && m.now.Sub(c.heard) < Failover && (!gone || c.gen.After(pt.at.Gen)) {
+		switch idle := m.now.Sub(max(pt.askedLast, pt.since)) > time.Second; {
+		case !idle || c.gen == pt.at.Gen && !leaves:
+		case !pt.at.Gen.After(c.gen):
 			m.discard(pt)
+		case c.permitted:
+			m.offer(pt)
 		}
 		return
 	}
-	gone := c.name != "" && !m.sameLife(c.name, c.gen.Boot)
 	quiet := m.now.Sub(max(c.heard, pt.since)) > Binding || c.name == m.Name
 	if gone || quiet {
 		m.standTo(pt, Promote)

@@ -21,7 +21,7 @@ var (
 
 // TestSeeds runs clusters through every kind of trouble.
 func TestSeeds(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetGCPercent(debug.SetGCPercent(1600))
 	var next, done, failed atomic.Uint64
 	var answered, denied, undecided, leases atomic.Int64
 	next.Store(*first - 1)
