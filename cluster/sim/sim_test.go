@@ -56,6 +56,19 @@ func TestSeeds(t *testing.T) {
 	t.Logf("%d seeds, %d hits admitted, %d denied, %d waits, %d leases, %v", done.Load(), answered.Load(), denied.Load(), undecided.Load(), leases.Load(), time.Since(began).Round(time.Millisecond))
 }
 
+// TestSeedsThatFoundFaults runs again what showed a fault once that no story tells.
+func TestSeedsThatFoundFaults(t *testing.T) {
+	for seed, fault := range map[uint64]string{
+		56216:  "a holder that woke told again what the other had, as a copy had been dropped long before",
+		60917:  "the same, with a copy of a node that joined",
+		803222: "nodes that left were kept by copies that a holder did not count on, as it may not decide alone",
+	} {
+		if r := Run(seed, Options{}); r.Err != nil {
+			t.Errorf("%v\nthe fault was: %s", r, fault)
+		}
+	}
+}
+
 // TestAgain holds that a run is given by its seed.
 func TestAgain(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
