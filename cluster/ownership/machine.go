@@ -93,6 +93,7 @@ type Machine struct {
 	now       limiter.Instant
 	ticked    limiter.Instant
 	beaten    limiter.Instant // when the last heartbeat went out
+	woken     limiter.Instant // when the node was last found to have been paused
 	viewsFrom limiter.Instant // views are held back until then
 	aloneFrom limiter.Instant // not before this may the node believe itself alone
 	rounds    uint64          // the number of the last one
@@ -223,6 +224,7 @@ func (m *Machine) Slept(now limiter.Instant) {
 // paused is what a node does that wakes: what it was permitted others may decide by now,
 // and what it did not hear may have been said.
 func (m *Machine) paused() {
+	m.woken = m.now
 	m.viewsFrom = m.now.Add(holdViews)
 	m.aloneFrom = m.now.Add(Binding)
 	for _, p := range m.peers {

@@ -55,8 +55,12 @@ func (m *Machine) considerBeginning(pt *part) {
 	}
 }
 
-// standTo begins a round, unless it is too early or nobody may vote.
+// standTo begins a round, unless it is too early or nobody may vote. Who was paused first has
+// to hear who is there by now: of those whose end is known, others may have begun to live.
 func (m *Machine) standTo(pt *part, why Why) {
+	if m.now.Sub(m.woken) < Binding {
+		return
+	}
 	if pt.round != nil || m.now < pt.standAfter || !m.enough() || !m.free(pt, m.Name, m.Boot) && !m.alone() {
 		return
 	}
