@@ -103,7 +103,7 @@ func (l *leases) deny(n *node, k key, read moment) {
 	}
 	used := 0
 	for _, e := range l.byKey[k] {
-		if e.over == 0 && read < l.latest(e).after(l.w.net.slack()) {
+		if (e.over == 0 || e.over > read) && read < l.latest(e).after(l.w.net.slack()) {
 			used++
 		}
 	}
@@ -140,15 +140,15 @@ func (l *leases) excuse(within time.Duration) {
 	}
 }
 
-// compare checks what a node that decides for a key has of its leases: none that was
-// released, and each that a client was told of.
-func (l *leases) compare(n *node, k key, now limiter.Instant) {
+// compare checks what a node that decides for a key has of its leases, by a clock that was
+// read at a moment: none that had been released by then, and each that a client was told of.
+func (l *leases) compare(n *node, k key, now limiter.Instant, read moment) {
 	if l.doubtful() {
 		return
 	}
 	live := n.store.live(k, now)
 	for _, nonce := range live {
-		if e := l.byNonce[nonce]; e != nil && e.over > 0 {
+		if e := l.byNonce[nonce]; e != nil && e.over > 0 && e.over <= read {
 			l.w.fail("at %s lease %d of key %v is live again, released at %v", n.name, nonce, k, time.Duration(e.over))
 		}
 	}

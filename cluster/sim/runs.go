@@ -99,7 +99,7 @@ func (r *run) acquire(told func(granted bool)) *call {
 		var e *lease
 		at, may := w.now, n.local() < v.permit
 		if may {
-			l.compare(n, r.key, read)
+			l.compare(n, r.key, read, readAt)
 		}
 		switch {
 		case !v.ok && may:
