@@ -122,6 +122,7 @@ func (n *Node) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-n.gossip.Changes():
+		case <-n.ended.changed:
 		case <-alone.C:
 			if !n.gossip.Joined() && len(n.Join) > 0 {
 				n.Log.Warn("no other member was reached: starting alone", "join", n.Join, "after", n.BootstrapAfter)
@@ -138,14 +139,18 @@ func (n *Node) look() {
 	members := n.gossip.Members()
 	n.riseAbove(n.gossip.Highest(n.Name))
 	list := make([]ring.Member, 0, len(members)+1)
-	peers := make([]peer.Address, 0, len(members))
+	peers := make([]peer.Address, 0, len(members)) // with those that have ended: they may live again
 	list = append(list, ring.Member{Name: n.Name, Boot: n.Boot(), Draining: n.draining.Load()})
 	for _, m := range members {
-		if m.Name == n.Name {
-			continue
+		if m.Name != n.Name {
+			peers = append(peers, peer.Address{Name: m.Name, Addr: m.Peer})
 		}
-		list = append(list, ring.Member{Name: m.Name, Boot: m.Boot, Draining: m.Draining})
-		peers = append(peers, peer.Address{Name: m.Name, Addr: m.Peer})
+	}
+	members = n.ended.without(members)
+	for _, m := range members {
+		if m.Name != n.Name {
+			list = append(list, ring.Member{Name: m.Name, Boot: m.Boot, Draining: m.Draining})
+		}
 	}
 	view, err := n.views.Build(list)
 	if err != nil {
@@ -233,6 +238,7 @@ func (n *Node) newMachine() *ownership.Machine {
 type handler Node
 
 func (h *handler) Frame(from string, boot uint64, f *ownership.Frame) {
+	h.ended.heard(from, boot)
 	(*Node)(h).do(func(m *ownership.Machine, now limiter.Instant) { m.Receive(now, from, boot, f) })
 }
 
@@ -246,6 +252,7 @@ func (h *handler) Relinked(name string) {
 
 func (h *handler) Gone(name string, boot uint64) {
 	h.Log.Info("a node's process has ended", "node", name)
+	h.ended.note(name, boot)
 	(*Node)(h).do(func(m *ownership.Machine, now limiter.Instant) { m.Gone(now, name, boot) })
 }
 

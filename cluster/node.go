@@ -38,6 +38,7 @@ type Node struct {
 	routes   []routeCell
 	stirred  atomic.Pointer[chan struct{}] // closed when any route has changed
 	waiters  waiters
+	ended    ended
 	topology topology
 	denials  denials
 	draining atomic.Bool
@@ -70,6 +71,7 @@ func Start(c Config) (_ *Node, err error) {
 	}
 	n.topology.init()
 	n.waiters.init()
+	n.ended.init()
 	n.stir()
 	for i := range n.routes {
 		n.routes[i].now.Store(&route{})

@@ -65,8 +65,8 @@ func (n *Node) whenSafe(w waiter) {
 	}
 }
 
-// replicateNowLocked gives all changes to the copies' streams, and finds out which change each new
-// waiter waits for.
+// replicateNowLocked gives all changes to the copies' streams, and finds out which change
+// each new waiter waits for.
 func (n *Node) replicateNowLocked(m *ownership.Machine, now limiter.Instant) {
 	ws := &n.waiters
 	ws.mu.Lock()
