@@ -148,7 +148,7 @@ func (m *Machine) merged(p *peer, r *Remainder) {
 	if h == nil || h.handoff != nil {
 		return // it will be sent again
 	}
-	answer := Taken{Partition: pt.id, Gen: r.Gen, Last: r.Last}
+	answer := Taken{Partition: pt.id, Gen: r.Gen, First: r.First, Last: r.Last}
 	has, known := pt.past.of(r.Gen)
 	if r.First > 0 && (!known || r.First > has+1) && !(known && has >= r.Last) {
 		answer.Whole = true
@@ -199,7 +199,9 @@ func (m *Machine) taken(t *Taken) {
 	switch {
 	case a == nil || a.gen != t.Gen:
 	case t.Whole:
-		a.tellMore()
+		if t.First == a.remainder(pt).First { // not if that was answered twice
+			a.tellMore()
+		}
 	case t.Last >= a.last:
 		pt.aside = nil
 	}

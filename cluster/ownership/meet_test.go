@@ -29,3 +29,22 @@ func TestRemainderIsToldInTheShortestForm(t *testing.T) {
 		}
 	}
 }
+
+// An answer that comes twice asks for more once: the whole state, told too soon, would count
+// what both have twice.
+func TestAnswerThatComesTwiceAsksForMoreOnce(t *testing.T) {
+	m := New(Config{Name: "a", Partitions: 1})
+	gen := Generation{Number: 3, Name: "a", Boot: 1}
+	a := &aside{gen: gen, first: 91, last: 100, recent: []byte("since 10"), since: 10, state: []byte("all")}
+	m.parts[0].aside = a
+	answer := Taken{Gen: gen, First: 91, Last: 100, Whole: true}
+	m.taken(&answer)
+	m.taken(&answer)
+	if a.form != asRecent {
+		t.Errorf("told as %d, want %d", a.form, asRecent)
+	}
+	m.taken(&Taken{Gen: gen, First: 10, Last: 100})
+	if m.parts[0].aside != nil {
+		t.Error("what was taken is kept")
+	}
+}

@@ -170,10 +170,10 @@ type Stretch struct {
 // size is about how much memory a stretch takes, in bytes.
 func (s *Stretch) size() int { return cap(s.Bytes) + 96 }
 
-// Taken answers a Remainder. The present holder has it, or it needs all of the state.
+// Taken answers a Remainder. The present holder has it, or it needs more.
 type Taken struct {
-	Partition limiter.PartitionID
-	Gen       Generation
-	Last      uint64
-	Whole     bool // nothing was taken: send the whole state
+	Partition   limiter.PartitionID
+	Gen         Generation
+	First, Last uint64
+	Whole       bool // nothing was taken, as changes before First are lacking
 }

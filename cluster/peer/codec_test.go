@@ -125,7 +125,7 @@ func goldenFrame() *ownership.Frame {
 			}},
 			{Partition: 4, Gen: gen(), Last: 3, Past: []ownership.Position{other}, State: []byte("st")},
 		},
-		Taken: []ownership.Taken{{Partition: 3, Gen: gen(), Last: 3, Whole: true}},
+		Taken: []ownership.Taken{{Partition: 3, Gen: gen(), First: 2, Last: 3, Whole: true}},
 	}
 }
 

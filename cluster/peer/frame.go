@@ -55,7 +55,7 @@ func frameToProto(f *ownership.Frame) *peerv1.Frame {
 			}
 		}),
 		Taken: each(f.Taken, func(t *ownership.Taken) *peerv1.Taken {
-			return &peerv1.Taken{Partition: uint32(t.Partition), Generation: l.generation(t.Gen), Last: t.Last, Whole: t.Whole}
+			return &peerv1.Taken{Partition: uint32(t.Partition), Generation: l.generation(t.Gen), First: t.First, Last: t.Last, Whole: t.Whole}
 		}),
 	}
 	m.Lives = l.list
@@ -131,7 +131,8 @@ func frameOf(m *peerv1.Frame) (*ownership.Frame, error) {
 		Remainders: each(m.GetRemainders(), func(a **peerv1.Remainder) ownership.Remainder { return r.remainder(*a) }),
 		Taken: each(m.GetTaken(), func(t **peerv1.Taken) ownership.Taken {
 			return ownership.Taken{
-				Partition: r.partition((*t).GetPartition()), Gen: r.generation((*t).GetGeneration()), Last: (*t).GetLast(), Whole: (*t).GetWhole(),
+				Partition: r.partition((*t).GetPartition()), Gen: r.generation((*t).GetGeneration()),
+				First: (*t).GetFirst(), Last: (*t).GetLast(), Whole: (*t).GetWhole(),
 			}
 		}),
 	}

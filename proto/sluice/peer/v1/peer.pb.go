@@ -1814,8 +1814,10 @@ type Taken struct {
 	Generation *Generation `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The last change of it that the sender has.
 	Last uint64 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
-	// Whether nothing was taken, and the whole state is needed.
-	Whole         bool `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`
+	// Whether nothing was taken, as the sender lacks changes before first.
+	Whole bool `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`
+	// The first change that the remainder covered.
+	First         uint64 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1876,6 +1878,13 @@ func (x *Taken) GetWhole() bool {
 		return x.Whole
 	}
 	return false
+}
+
+func (x *Taken) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
 }
 
 // Copying is states and changes.
@@ -3929,14 +3938,15 @@ const file_sluice_peer_v1_peer_proto_rawDesc = "" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x19\n" +
 	"\bsince_at\x18\x03 \x01(\x03R\asinceAt\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"\x8b\x01\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"\xa1\x01\n" +
 	"\x05Taken\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12:\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\v2\x1a.sluice.peer.v1.GenerationR\n" +
 	"generation\x12\x12\n" +
 	"\x04last\x18\x03 \x01(\x04R\x04last\x12\x14\n" +
-	"\x05whole\x18\x04 \x01(\bR\x05whole\"\xdb\x01\n" +
+	"\x05whole\x18\x04 \x01(\bR\x05whole\x12\x14\n" +
+	"\x05first\x18\x05 \x01(\x04R\x05first\"\xdb\x01\n" +
 	"\aCopying\x12\x14\n" +
 	"\x05stamp\x18\x01 \x01(\x03R\x05stamp\x12*\n" +
 	"\x05lives\x18\x02 \x03(\v2\x14.sluice.peer.v1.LifeR\x05lives\x126\n" +
