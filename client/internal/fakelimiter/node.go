@@ -162,6 +162,8 @@ func (s *service) CheckStream(stream grpc.BidiStreamingServer[sluicev1.CheckStre
 			})
 		case <-ended:
 			return nil
+		case <-stream.Context().Done(): // the reader may have left for that
+			return nil
 		case <-s.node.leaving:
 			batches.Wait()
 			return status.Error(codes.Unavailable, "the node is shutting down")
