@@ -39,6 +39,8 @@ type Config struct {
 	MaxKeys  int
 	WhenFull limiter.WhenFull
 	Log      *slog.Logger
+
+	LargestLimit uint32 // of any tier
 }
 
 // DefaultBootstrapAfter is how long a node that is to join tries before it starts alone.

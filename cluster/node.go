@@ -78,7 +78,7 @@ func Start(c Config) (_ *Node, err error) {
 	}
 	n.table, err = limiter.NewTable(limiter.Config{
 		Partitions: c.Partitions, MaxKeys: c.MaxKeys, WhenFull: c.WhenFull,
-		Shared: true, MaxBehind: maxBehind, Wake: n.wake,
+		LargestLimit: c.LargestLimit, Shared: true, MaxBehind: maxBehind, Wake: n.wake,
 	})
 	if err != nil {
 		return nil, err

@@ -248,7 +248,11 @@ func steps(data []byte) []step {
 // checks what each denial promised.
 func compare(t failer, all []step) {
 	t.Helper()
-	table, err := NewTable(Config{Partitions: 2, MaxKeys: 100})
+	var largest uint32
+	for _, s := range all {
+		largest = max(largest, s.tier.maxLimit)
+	}
+	table, err := NewTable(Config{Partitions: 2, MaxKeys: 100, LargestLimit: largest})
 	if err != nil {
 		t.Fatal(err)
 	}

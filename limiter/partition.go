@@ -20,7 +20,7 @@ type partition struct {
 // state is what a partition knows. Swept or not, with the same content it decides the same.
 type state struct {
 	records records
-	largest uint32 // of the limits of the tiers that were asked for
+	largest uint32 // of the limits of all tiers that were known at the start or asked for
 	chunks  chunkPool
 	sets    leaseSets
 	doubts  *doubts // nil: what it knows is exact
@@ -28,7 +28,7 @@ type state struct {
 
 // newState returns an empty state with the table's memory.
 func (t *Table) newState() state {
-	return state{records: records{arena: &t.records}, chunks: chunkPool{arena: &t.chunks}}
+	return state{records: records{arena: &t.records}, largest: t.largest, chunks: chunkPool{arena: &t.chunks}}
 }
 
 // release gives the memory back.
@@ -37,7 +37,7 @@ func (s *state) release() {
 	for _, page := range s.chunks.pages {
 		s.chunks.arena.give(page)
 	}
-	*s = state{records: records{arena: s.records.arena}, chunks: chunkPool{arena: s.chunks.arena}}
+	*s = state{records: records{arena: s.records.arena}, largest: s.largest, chunks: chunkPool{arena: s.chunks.arena}}
 }
 
 // each calls f for every record, in order.

@@ -59,7 +59,7 @@ func (s *state) append(b []byte, base, since Instant) []byte {
 // snapshot reads a state into s, which is empty. After an error s has part of it.
 func (r *reader) snapshot(s *state) {
 	then := min(r.ours(r.base), r.now) // what expired later its holder may have kept
-	s.largest = uint32(r.number(0, MaxLimit, "largest limit"))
+	s.largest = max(s.largest, uint32(r.number(0, MaxLimit, "largest limit")))
 	for r.bool() {
 		if d := r.doubt(); r.err == nil {
 			s.raise(d)

@@ -22,6 +22,9 @@ type Config struct {
 	Partitions int // 1 to MaxPartitions
 	MaxKeys    int // 1 to 100,000,000: keys with history or leases at a time
 	WhenFull   WhenFull
+	// LargestLimit is that of all tiers that will be asked for: histories keep so many units.
+	// A tier beyond it counts for what is kept from its first call on.
+	LargestLimit uint32
 
 	// Shared says that other nodes hold the same partitions: none is decided for before
 	// Permit. Otherwise all are permitted for ever.
@@ -48,6 +51,7 @@ type Table struct {
 	chunks     arena[chunk]
 	maxKeys    int64
 	whenFull   WhenFull
+	largest    uint32 // of the limits of all tiers that were known at the start
 	maxBehind  time.Duration
 	marks      marks
 	keys       atomic.Int64
@@ -72,7 +76,7 @@ func NewTable(c Config) (*Table, error) {
 	}
 	t := &Table{
 		partitions: make([]partition, c.Partitions), maxKeys: int64(c.MaxKeys), whenFull: c.WhenFull,
-		maxBehind: c.MaxBehind,
+		largest: c.LargestLimit, maxBehind: c.MaxBehind,
 	}
 	t.marks.words, t.marks.wake = make([]atomic.Uint64, (c.Partitions+63)/64), c.Wake
 	t.records.page, t.chunks.page = pageRecords, pageChunks

@@ -112,6 +112,9 @@ func NewTier(spec TierSpec) (*Tier, error) {
 	return t, nil
 }
 
+// LargestLimit returns the largest limit of any of its windows.
+func (t *Tier) LargestLimit() uint32 { return t.maxLimit }
+
 // halved returns the tier with half of each limit. Its resolution stays.
 func (t *Tier) halved() *Tier {
 	h := *t

@@ -194,6 +194,31 @@ func TestTrimKnowsTheLimitsOfQuickTiers(t *testing.T) {
 	}
 }
 
+// A history was once trimmed to the limits of the tiers that had been asked for: a larger one
+// that came later found less than was admitted, and let more through.
+func TestTrimKnowsTheLimitsOfTiersToCome(t *testing.T) {
+	second, brief := mustTier(t, Window{1, time.Second}), mustTier(t, Window{3, 50 * time.Millisecond})
+	large := mustTier(t, Window{10, time.Second})
+	table, _ := NewTable(Config{Partitions: 1, MaxKeys: 9, LargestLimit: large.LargestLimit()})
+	key := Key{ID: Identity{1, 1}}
+	now := Instant(time.Hour)
+	table.Check(key, second, 1, now)
+	for range 4 {
+		now = now.Add(60 * time.Millisecond)
+		table.Check(key, brief, 3, now)
+	}
+	if d := table.Check(key, large, 0, now); d.Allowed || d.Remaining != 0 {
+		t.Errorf("%+v of 10 in a second after 13 units", d)
+	}
+	if n := openHistory(table.partitions[0].records.find(key.ID), &table.partitions[0].chunks); n.total() < 10 {
+		t.Errorf("%d units are left, want those of the largest limit", n.total())
+	}
+	table.Clear(0)
+	if got := table.partitions[0].largest; got != 10 {
+		t.Errorf("a cleared partition keeps %d units", got)
+	}
+}
+
 // A key that was once asked for with a long tier keeps no more than its windows can count.
 func TestHistoryIsBoundedByTheLargestLimit(t *testing.T) {
 	table, _ := NewTable(Config{Partitions: 1, MaxKeys: 9})

@@ -87,7 +87,9 @@ func Start(c Config) (_ *Node, err error) {
 	if c.Cluster != nil {
 		err = n.join(&c, secrets)
 	} else {
-		n.table, err = limiter.NewTable(limiter.Config{Partitions: Partitions, MaxKeys: c.MaxKeys, WhenFull: c.WhenFull})
+		n.table, err = limiter.NewTable(limiter.Config{
+			Partitions: Partitions, MaxKeys: c.MaxKeys, WhenFull: c.WhenFull, LargestLimit: c.Policy.LargestLimit(),
+		})
 	}
 	if err != nil {
 		return nil, err
@@ -115,9 +117,7 @@ func (n *Node) join(c *Config, secrets limiter.Secrets) (err error) {
 		of.Admin = advertised(n.adminAt.Addr(), of.Advertise)
 	}
 	of.Secrets, of.Policy = secrets.Fingerprint(), c.Policy.Fingerprint()
-	for _, tier := range c.Policy.Tiers() {
-		of.Horizon = max(of.Horizon, tier.Longest())
-	}
+	of.Horizon, of.LargestLimit = c.Policy.Longest(), c.Policy.LargestLimit()
 	of.Tier = func(name string) *limiter.Tier {
 		tier, _ := c.Policy.Tier(name)
 		return tier

@@ -12,6 +12,7 @@ package policy
 
 import (
 	"errors"
+	"time"
 
 	"github.com/overten/sluice/limiter"
 )
@@ -149,6 +150,22 @@ func (p *Policy) Tier(name string) (*limiter.Tier, bool) {
 // Tiers returns all tiers in the order of the file. The caller may keep and
 // change the slice.
 func (p *Policy) Tiers() []*limiter.Tier { return append([]*limiter.Tier(nil), p.tiers...) }
+
+// Longest returns the longest window of any tier.
+func (p *Policy) Longest() (longest time.Duration) {
+	for _, t := range p.tiers {
+		longest = max(longest, t.Longest())
+	}
+	return longest
+}
+
+// LargestLimit returns the largest limit of any tier's windows.
+func (p *Policy) LargestLimit() (largest uint32) {
+	for _, t := range p.tiers {
+		largest = max(largest, t.LargestLimit())
+	}
+	return largest
+}
 
 // DefaultTier returns the tier of calls that name none, or nil if they must.
 func (p *Policy) DefaultTier() *limiter.Tier { return p.defaultTier }

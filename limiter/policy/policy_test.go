@@ -46,6 +46,9 @@ func TestDefaultIsTheContract(t *testing.T) {
 			t.Errorf("Tier(%q) = %v, %v", w.name, byName, ok)
 		}
 	}
+	if p.Longest() != time.Minute || p.LargestLimit() != 600 {
+		t.Errorf("the longest window is %v, the largest limit %d", p.Longest(), p.LargestLimit())
+	}
 	if p.DefaultTier() != p.Tiers()[0] || p.Keys() != 0 || p.RequireKnownKeys() {
 		t.Errorf("default tier %v, %d keys, require known %v", p.DefaultTier(), p.Keys(), p.RequireKnownKeys())
 	}
