@@ -124,7 +124,7 @@ type question struct {
 // pursue brings calls to an end, or to a place where they wait for one.
 func (q *question) pursue(rest []int, pace time.Duration) {
 	for len(rest) > 0 {
-		waiting, groups := q.sort(rest, pace)
+		waiting, groups := q.sort(rest)
 		for to, group := range groups {
 			q.forward(to, group, pace)
 		}
@@ -139,7 +139,7 @@ func (q *question) pursue(rest []int, pace time.Duration) {
 func slower(pace time.Duration) time.Duration { return min(2*pace, lookSlowest) }
 
 // sort decides what can be decided here, and tells the others apart by where they must go.
-func (q *question) sort(rest []int, pace time.Duration) (waiting []int, groups map[string][]int) {
+func (q *question) sort(rest []int) (waiting []int, groups map[string][]int) {
 	now := q.n.Clock()
 	for _, i := range rest {
 		c := q.calls[i]
