@@ -101,25 +101,38 @@ func levelOf(err error) slog.Level {
 	return slog.LevelDebug
 }
 
+// request is a pointer to what the codec makes of a request.
+type request[I any] interface {
+	*I
+	receiver
+	fault() error // why it could not be parsed
+	wipe()
+}
+
 // unary makes the method of a service from a handler of ours. It takes the place of the
 // generated one, so that requests that do not parse reach the handler's side, and are
 // wiped when the call is over.
-func unary[M any, P message[M], R proto.Message](name string, handle func(*service, *call, P) (R, error)) grpc.MethodDesc {
+func unary[I any, P request[I], R any](name string, handle func(*service, *call, P) (R, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{
 		MethodName: name,
 		Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (_ any, err error) {
 			s := srv.(*service)
-			in := new(inbound[M, P])
+			in := P(new(I))
 			if err := dec(in); err != nil {
 				return nil, err
 			}
 			c := newCall(ctx, name)
 			defer c.finish(s.log, &err)
 			defer in.wipe()
-			if in.err != nil {
-				return nil, in.err
+			if err := in.fault(); err != nil {
+				return nil, err
 			}
-			return handle(s, &c, &in.msg)
+			return handle(s, &c, in)
 		},
 	}
+}
+
+// onMessage makes a handler of requests that are protobuf messages.
+func onMessage[M any, P message[M], R proto.Message](handle func(*service, *call, P) (R, error)) func(*service, *call, *inbound[M, P]) (R, error) {
+	return func(s *service, c *call, in *inbound[M, P]) (R, error) { return handle(s, c, &in.msg) }
 }

@@ -7,6 +7,8 @@ import (
 	"math"
 	"time"
 
+	"google.golang.org/grpc/mem"
+
 	"github.com/overten/sluice/cluster/peer"
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
@@ -14,34 +16,32 @@ import (
 )
 
 // check decides one request.
-func (s *service) check(c *call, req *sluicev1.CheckRequest) (*sluicev1.CheckResponse, error) {
+func (s *service) check(c *call, in *checkRequest) (mem.Buffer, error) {
 	if err := c.ctx.Err(); err != nil {
 		return nil, unavailable("the call's deadline had passed before it was decided")
 	}
-	// One allocation for all of the answer.
-	out := new(struct {
-		resp     sluicev1.CheckResponse
-		decision sluicev1.Decision
-		retry    uint32
-	})
-	until, away, err := s.decide(req, field{}, &out.decision, &out.retry)
+	now, wall := s.read()
+	d, windows, away, err := s.decide(&in.check, field{}, now)
 	switch {
 	case err != nil:
 		return nil, err
 	case away != nil:
-		if err := s.decideAway(c.ctx, away, &out.decision, &out.retry); err != nil {
+		away.Deadline = deadline(c.ctx, now)
+		a, err := s.ask(c.ctx, away)
+		if err != nil {
 			return nil, err
 		}
-	case !s.tellable(until):
+		d, windows = a.Decision, a.Windows
+		_, wall = s.read()
+	case !s.tellable(d.Permit):
 		return nil, late()
 	}
-	out.resp.Decision = &out.decision
-	return &out.resp, nil
+	return mem.SliceBuffer(appendCheckResponse(make([]byte, 0, resultBytes), &d, windows, wall)), nil
 }
 
 // checkBatch decides many requests.
-func (s *service) checkBatch(c *call, req *sluicev1.CheckBatchRequest) (*sluicev1.CheckBatchResponse, error) {
-	b, err := s.decideAll(c.ctx.Done(), req.GetChecks())
+func (s *service) checkBatch(c *call, in *batchRequest) (mem.Buffer, error) {
+	b, err := s.decideAll(c.ctx.Done(), newBatchAnswer(1, nil, len(in.checks)), in.checks)
 	if err != nil {
 		return nil, err
 	}
@@ -49,59 +49,46 @@ func (s *service) checkBatch(c *call, req *sluicev1.CheckBatchRequest) (*sluicev
 	if err := s.complete(c.ctx, b, deadline(c.ctx, now)); err != nil {
 		return nil, err
 	}
-	return &sluicev1.CheckBatchResponse{Results: b.results}, nil
+	return b.answer.buffer(), nil
 }
 
 // decided is a batch of which all is decided that this node decides.
 type decided struct {
-	results []*sluicev1.CheckResult
-	items   []item
-	until   limiter.Instant // the decisions may be told until then
-	away    []*peer.Call    // what another node decides,
-	places  []int           // and where it belongs
+	answer *batchAnswer
+	until  limiter.Instant // the decisions may be told until then
+	away   []*peer.Call    // what another node decides; the answer has gaps for them
 }
 
-// item is the memory of one result.
-type item struct {
-	result   sluicev1.CheckResult
-	oneof    sluicev1.CheckResult_Decision
-	decision sluicev1.Decision
-	retry    uint32
-}
-
-func (it *item) decide() {
-	it.oneof.Decision = &it.decision
-	it.result.Result = &it.oneof
-}
-
-func (it *item) fail(err error) {
-	it.result.Result = &sluicev1.CheckResult_Error{Error: toProto(err)}
-}
+// together is how many checks of a batch are decided by one reading of the clock. All of them
+// come after their call and before their answer; and the wait that the first is told is not
+// off by more than they take.
+const together = 64
 
 // decideAll decides checks in their order. When done is closed nobody waits for the
 // answer any more, and the rest is left undecided.
-func (s *service) decideAll(done <-chan struct{}, checks []*sluicev1.CheckRequest) (*decided, error) {
-	// A few allocations for all of the answer.
-	b := &decided{results: make([]*sluicev1.CheckResult, len(checks)), items: make([]item, len(checks)), until: math.MaxInt64}
-	for i, check := range checks {
-		if i%256 == 0 {
+func (s *service) decideAll(done <-chan struct{}, answer *batchAnswer, checks []check) (*decided, error) {
+	b := &decided{answer: answer, until: math.MaxInt64}
+	var now limiter.Instant
+	var wall wallClock
+	for i := range checks {
+		if i%together == 0 {
 			select {
 			case <-done:
 				return nil, unavailable("the call ended before all of it was decided")
 			default:
 			}
+			now, wall = s.read()
 		}
-		it := &b.items[i]
-		b.results[i] = &it.result
-		until, away, err := s.decide(check, field{list: "checks", index: i}, &it.decision, &it.retry)
+		d, windows, away, err := s.decide(&checks[i], field{list: "checks", index: i}, now)
 		switch {
 		case err != nil:
-			it.fail(err)
+			answer.fail(err)
 		case away != nil:
-			b.away, b.places = append(b.away, away), append(b.places, i)
+			b.away = append(b.away, away)
+			answer.gap()
 		default:
-			b.until = min(b.until, until)
-			it.decide()
+			b.until = min(b.until, d.Permit)
+			answer.decision(&d, windows, wall)
 		}
 	}
 	return b, nil
@@ -119,72 +106,53 @@ func (s *service) complete(ctx context.Context, b *decided, until limiter.Instan
 		c.Deadline = until
 	}
 	answers := s.cluster.Ask(ctx, b.away)
-	_, wall := s.clock()
-	for j, a := range answers {
-		it := &b.items[b.places[j]]
-		if err := answerError(a); err != nil {
-			it.fail(err)
-			continue
+	_, wall := s.read()
+	b.answer.fill(func(i int) {
+		a := &answers[i]
+		if err := answerError(*a); err != nil {
+			b.answer.fail(err)
+			return
 		}
-		put(&it.decision, &it.retry, a.Decision, wall)
-		it.decision.Windows = windows(a.Windows)
-		it.decide()
-	}
+		b.answer.decision(&a.Decision, a.Windows, wall)
+	})
 	return nil
 }
 
-// decideAway has one check decided by another node.
-func (s *service) decideAway(ctx context.Context, c *peer.Call, d *sluicev1.Decision, retry *uint32) error {
-	now, _ := s.clock()
-	c.Deadline = deadline(ctx, now)
-	a, err := s.ask(ctx, c)
+// decide decides a check, which is at place at. The decision may be told until its Permit. If
+// another node decides, the call to make is returned instead.
+func (s *service) decide(c *check, at field, now limiter.Instant) (d limiter.Decision, windows []limiter.WindowState, away *peer.Call, err error) {
+	tier, refused, err := s.resolve(c.key, c.tier, at)
 	if err != nil {
-		return err
-	}
-	_, wall := s.clock()
-	put(d, retry, a.Decision, wall)
-	d.Windows = windows(a.Windows)
-	return nil
-}
-
-// decide decides req, which is at place at, and writes the answer into d, which may be told
-// until an instant. retry is the memory for its retry_after_ms. If another node decides, the
-// call to make is returned instead.
-func (s *service) decide(req *sluicev1.CheckRequest, at field, d *sluicev1.Decision, retry *uint32) (until limiter.Instant, away *peer.Call, err error) {
-	tier, refused, err := s.resolve(req.Key, req.Tier, at)
-	if err != nil {
-		return 0, nil, err
+		return d, nil, nil, err
 	}
 	cost := limiter.Cost(1)
-	if req.Cost != nil {
-		if cost, err = costOf(*req.Cost, at, "cost"); err != nil {
-			return 0, nil, err
+	if c.costed {
+		if cost, err = costOf(c.cost, at, "cost"); err != nil {
+			return d, nil, nil, err
 		}
 	}
-	now, wall := s.clock()
 	if refused != limiter.ReasonNone {
-		put(d, retry, limiter.Decision{Reason: refused, Exactness: limiter.Exact, Limit: limitOf(tier)}, wall)
-		return math.MaxInt64, nil, nil
+		return limiter.Decision{Reason: refused, Exactness: limiter.Exact, Limit: limitOf(tier), Permit: math.MaxInt64}, nil, nil, nil
 	}
-	key := s.hasher.Key(req.Key)
+	key := s.hasher.Key(c.key)
 	if s.strict {
-		return 0, elsewhere(key, tier, cost, req.Explain), nil
+		return d, nil, elsewhere(key, tier, cost, c.explain), nil
 	}
-	var decision limiter.Decision
-	var states []limiter.WindowState
-	if req.Explain {
-		decision, states = s.table.Explain(key, tier, cost, now)
+	if c.explain {
+		d, windows = s.table.Explain(key, tier, cost, now)
 	} else {
-		decision = s.table.Check(key, tier, cost, now)
+		d = s.table.Check(key, tier, cost, now)
 	}
-	if decision.Exactness == limiter.Undecided {
-		return 0, elsewhere(key, tier, cost, req.Explain), nil
+	if d.Exactness == limiter.Undecided {
+		return d, nil, elsewhere(key, tier, cost, c.explain), nil
 	}
-	put(d, retry, decision, wall)
-	if req.Explain {
-		d.Windows = windows(states)
-	}
-	return decision.Permit, nil, nil
+	return d, windows, nil, nil
+}
+
+// read reads both clocks.
+func (s *service) read() (limiter.Instant, wallClock) {
+	now, wall := s.clock()
+	return now, wallClock(wall.UnixNano())
 }
 
 // resolve checks key and tier, and returns the tier that counts, or the reason why the
@@ -257,24 +225,4 @@ func ceilUnix(t time.Time) int64 {
 		s++
 	}
 	return s
-}
-
-// inMillis returns a duration of the engine, which is in whole milliseconds.
-func inMillis(d time.Duration) uint32 { return uint32(d / time.Millisecond) }
-
-func windows(states []limiter.WindowState) []*sluicev1.WindowState {
-	if len(states) == 0 {
-		return nil
-	}
-	out := make([]*sluicev1.WindowState, len(states))
-	for i, s := range states {
-		out[i] = &sluicev1.WindowState{
-			Limit: s.Limit, PerMs: inMillis(s.Per), Used: s.Used, Remaining: s.Remaining, ResetAfterMs: inMillis(s.Reset),
-		}
-		if s.RetryAfter > 0 {
-			retry := inMillis(s.RetryAfter)
-			out[i].RetryAfterMs = &retry
-		}
-	}
-	return out
 }

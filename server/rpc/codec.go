@@ -1,21 +1,41 @@
 package rpc
 
 import (
+	"math/bits"
+	"sync"
+
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that this one wraps
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
-// inbound is a request as it comes off the wire: the message, or why it could not be
-// parsed. A codec that fails a parse makes grpc answer INTERNAL before any handler runs;
-// this way the handler says what is wrong.
-//
-// The strings of msg are pieces of bytes, so they end with wipe.
-type inbound[M any, P message[M]] struct {
-	msg   M
+// held is what every request has beside its message: why it could not be parsed, and the
+// bytes that its strings are pieces of. A codec that fails a parse makes grpc answer INTERNAL
+// before any handler runs; this way the handler says what is wrong.
+type held struct {
 	err   error // a *statusError
 	bytes mem.Buffer
+}
+
+func (h *held) fault() error { return h.err }
+
+// wipe overwrites the request. To be called when the call is over, or the batch.
+func (h *held) wipe() {
+	if h.bytes != nil {
+		clear(h.bytes.ReadOnlyData())
+		h.bytes.Free()
+		h.bytes = nil
+	}
+}
+
+// inbound is a request that is parsed into its protobuf message.
+type inbound[M any, P message[M]] struct {
+	held
+	msg M
 }
 
 // message is a pointer to a request type.
@@ -29,16 +49,75 @@ func (in *inbound[M, P]) receive(b mem.Buffer) {
 	in.err = unmarshal(b.ReadOnlyData(), P(&in.msg))
 }
 
-// wipe overwrites the request. To be called when the call is over, or the batch.
-func (in *inbound[M, P]) wipe() {
-	if in.bytes != nil {
-		clear(in.bytes.ReadOnlyData())
-		in.bytes.Free()
-		in.bytes = nil
+// checkRequest is a CheckRequest.
+type checkRequest struct {
+	held
+	check check
+}
+
+func (in *checkRequest) receive(b mem.Buffer) {
+	in.bytes = b
+	if !in.check.parse(b.ReadOnlyData()) {
+		in.err = malformed(descriptorOf[sluicev1.CheckRequest](), b.ReadOnlyData())
 	}
 }
 
-// receiver is what the codec sees of an inbound.
+// batchRequest is a CheckBatchRequest.
+type batchRequest struct {
+	held
+	batch
+}
+
+func (in *batchRequest) receive(b mem.Buffer) {
+	in.bytes = b
+	items, ok := in.parse(b.ReadOnlyData(), 1, func(*wireField) {})
+	in.err = in.judge(items, ok, descriptorOf[sluicev1.CheckBatchRequest])
+}
+
+// streamRequest is a CheckStreamRequest.
+type streamRequest struct {
+	held
+	batch
+}
+
+func (in *streamRequest) receive(b mem.Buffer) {
+	in.bytes = b
+	items, ok := in.parse(b.ReadOnlyData(), 3, func(f *wireField) {
+		f.uint64(1, &in.sequence)
+		f.uint32(2, &in.timeoutMs)
+	})
+	in.err = in.judge(items, ok, descriptorOf[sluicev1.CheckStreamRequest])
+}
+
+// keptChecks is how many checks a stream has memory for between its batches, at most.
+const keptChecks = 4096
+
+// reset makes in ready for the next request, with the memory that it has.
+func (in *streamRequest) reset() {
+	checks := in.checks
+	if cap(checks) > keptChecks {
+		checks = nil
+	}
+	clear(checks)
+	*in = streamRequest{batch: batch{checks: checks[:0]}}
+}
+
+// judge returns what is wrong with a list of so many items, which parsed or did not.
+func (h *held) judge(items int, ok bool, of func() protoreflect.MessageDescriptor) error {
+	switch {
+	case items > maxBatch:
+		return tooMany("checks", items, maxBatch)
+	case !ok:
+		return malformed(of(), h.bytes.ReadOnlyData())
+	}
+	return nil
+}
+
+func descriptorOf[M any, P message[M]]() protoreflect.MessageDescriptor {
+	return P(nil).ProtoReflect().Descriptor()
+}
+
+// receiver is what the codec sees of a request of ours.
 type receiver interface {
 	// receive takes a message. It is its owner: nobody else reads it.
 	receive(mem.Buffer)
@@ -46,10 +125,18 @@ type receiver interface {
 
 // codec is protobuf, but hands requests of ours to their handlers even if they do not
 // parse, and together with the bytes that they came in: they hold API keys, and the
-// handler wipes them.
+// handler wipes them. Answers that are a mem.Buffer it takes as they are.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
+
+// Marshal returns the bytes of v.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if b, ok := v.(mem.Buffer); ok {
+		return mem.BufferSlice{b}, nil
+	}
+	return c.CodecV2.Marshal(v)
+}
 
 // Unmarshal parses data into v.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -68,13 +155,38 @@ func join(data mem.BufferSlice) mem.Buffer {
 		data[0].Ref()
 		return data[0]
 	}
-	pool := mem.DefaultBufferPool()
-	b := pool.Get(data.Len())
+	b := buffers.Get(data.Len())
 	rest := *b
 	for _, part := range data {
 		from := part.ReadOnlyData()
 		rest = rest[move(rest, from):]
 		clear(from)
 	}
-	return mem.NewBuffer(b, pool)
+	return mem.NewBuffer(b, &buffers)
+}
+
+// buffers are those of long messages. grpc's own pool has one size for all from 32 KiB to 1 MiB,
+// and overwrites all of it each time it is taken, which costs a batch as much as half its
+// decisions. Who takes a buffer here writes all that it uses.
+var buffers bufferPool
+
+// bufferPool has buffers by powers of two.
+type bufferPool struct{ sizes [bits.UintSize]sync.Pool }
+
+// Get returns a buffer of that length, with anything in it.
+func (p *bufferPool) Get(length int) *[]byte {
+	size := bits.Len(uint(max(length, 1) - 1)) // 2^size is enough
+	if b, ok := p.sizes[size].Get().(*[]byte); ok {
+		*b = (*b)[:length]
+		return b
+	}
+	b := make([]byte, length, 1<<size)
+	return &b
+}
+
+// Put takes a buffer back.
+func (p *bufferPool) Put(b *[]byte) {
+	if cap(*b) > 0 {
+		p.sizes[bits.Len(uint(cap(*b)))-1].Put(b) // 2^size is there
+	}
 }

@@ -11,31 +11,138 @@ import (
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
+// Requests with an API key are parsed here and not by protobuf, which would copy each
+// string to memory of its own: their strings are the bytes of the request, so that whoever
+// wipes these has wiped them all, also those of fields that were given twice or should not be
+// there. Those strings must not outlive the call.
+//
+// Checks are parsed into types of ours, in a tenth of protobuf's time. What they mean is
+// protobuf's, field by field: the tests compare the two.
+
+// A check is one CheckRequest.
+type check struct {
+	key, tier string
+	cost      uint32
+	costed    bool // a cost was given
+	explain   bool
+}
+
+// The fields of a CheckRequest as one-byte tags.
+const (
+	keyTag     = 1<<3 | byte(protowire.BytesType)
+	tierTag    = 2<<3 | byte(protowire.BytesType)
+	costTag    = 3<<3 | byte(protowire.VarintType)
+	explainTag = 4<<3 | byte(protowire.VarintType)
+)
+
+// parse takes b into c, which is empty. It returns false if b is no CheckRequest.
+func (c *check) parse(b []byte) bool {
+	for len(b) > 0 {
+		// Nearly all fields: a tag and a length or a value of one byte each.
+		if len(b) > 1 && b[1] < 0x80 {
+			small := b[1]
+			switch rest := b[2:]; b[0] {
+			case keyTag, tierTag:
+				if int(small) > len(rest) || !utf8.Valid(rest[:small]) {
+					return false
+				}
+				if b[0] == keyTag {
+					c.key = view(rest[:small])
+				} else {
+					c.tier = view(rest[:small])
+				}
+				b = rest[small:]
+				continue
+			case costTag:
+				c.cost, c.costed = uint32(small), true
+				b = rest
+				continue
+			case explainTag:
+				c.explain = small != 0
+				b = rest
+				continue
+			}
+		}
+		f, n := consumeField(b)
+		if n < 0 || !f.text(1, &c.key) || !f.text(2, &c.tier) {
+			return false
+		}
+		if f.is(3, protowire.VarintType) {
+			c.cost, c.costed = uint32(f.varint), true
+		}
+		f.bool(4, &c.explain)
+		b = b[n:]
+	}
+	return true
+}
+
+// view returns b as a string that shares its memory.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// A batch is one CheckBatchRequest or CheckStreamRequest.
+type batch struct {
+	sequence  uint64
+	timeoutMs uint32
+	checks    []check
+}
+
+// parse takes b, a message whose checks have the given number, into m, which is empty. other
+// is called for every field that is none of the checks. It returns false if b is no such
+// message. An item of two bytes takes twenty times as much when it is parsed: of more than
+// maxBatch the items are only counted.
+func (m *batch) parse(b []byte, number protowire.Number, other func(*wireField)) (items int, ok bool) {
+	tag := byte(number)<<3 | byte(protowire.BytesType)
+	ok = true
+	for len(b) > 0 {
+		var item []byte
+		if len(b) > 1 && b[0] == tag && b[1] < 0x80 && int(b[1])+2 <= len(b) {
+			n := int(b[1]) + 2
+			item, b = b[2:n], b[n:]
+		} else {
+			f, n := consumeField(b)
+			if n < 0 {
+				return items, false
+			}
+			b = b[n:]
+			if !f.is(number, protowire.BytesType) {
+				other(&f)
+				continue
+			}
+			item = f.bytes
+		}
+		if items++; items > maxBatch || !ok {
+			continue
+		}
+		m.checks = append(m.checks, check{})
+		ok = m.checks[len(m.checks)-1].parse(item)
+	}
+	return items, ok
+}
+
+// Bounds on the length of lists.
+const (
+	maxBatch    = 100_000 // checks in one call
+	maxRenewals = 10_000  // leases in one call
+)
+
+// tooMany is the error for a list of more items than are allowed.
+func tooMany(list string, items, most int) error {
+	return field{name: list}.outOfRange(fmt.Sprintf("has %d items, must have at most %d", items, most))
+}
+
 // unmarshal parses b into m, which is empty. The error names the field at fault if one
 // can be told.
-//
-// Requests with an API key are parsed here and not by protobuf, which would copy each
-// string to memory of its own: their strings are the bytes of b, so that whoever wipes b
-// has wiped them all, also those of fields that were given twice or should not be there.
-// Those strings must not outlive the call.
 func unmarshal(b []byte, m proto.Message) error {
-	if err := tooMany(b, m); err != nil {
-		return err
-	}
 	var ok bool
 	switch m := m.(type) {
-	case *sluicev1.CheckRequest:
-		ok = parseCheck(b, m)
-	case *sluicev1.CheckBatchRequest:
-		ok = parse(b, func(f wireField) bool { return f.check(1, &m.Checks) })
-	case *sluicev1.CheckStreamRequest:
-		ok = parse(b, func(f wireField) bool {
-			f.uint64(1, &m.Sequence)
-			f.uint32(2, &m.TimeoutMs)
-			return f.check(3, &m.Checks)
-		})
 	case *sluicev1.AcquireRequest:
 		ok = parseAcquire(b, m)
+	case *sluicev1.RenewRequest:
+		// Counted before they are parsed, as one of two bytes takes fifty times as much then.
+		if n := itemsOf(b, 1); n > maxRenewals {
+			return tooMany("leases", n, maxRenewals)
+		}
+		ok = proto.Unmarshal(b, m) == nil
 	default:
 		ok = proto.Unmarshal(b, m) == nil
 	}
@@ -45,47 +152,15 @@ func unmarshal(b []byte, m proto.Message) error {
 	return nil
 }
 
-// Bounds on the length of lists.
-const (
-	maxBatch    = 100_000 // checks in one call
-	maxRenewals = 10_000  // leases in one call
-)
-
-// tooMany is the error for a list that is too long. Lists are counted before they are
-// parsed, as an item of two bytes takes fifty times as much when it is a message.
-func tooMany(b []byte, m proto.Message) error {
-	var list string
-	var number protowire.Number
-	most := maxBatch
-	switch m.(type) {
-	case *sluicev1.CheckBatchRequest:
-		list, number = "checks", 1
-	case *sluicev1.CheckStreamRequest:
-		list, number = "checks", 3
-	case *sluicev1.RenewRequest:
-		list, number, most = "leases", 1, maxRenewals
-	default:
-		return nil
-	}
-	n := 0
+// itemsOf returns how many messages or strings the field of that number has.
+func itemsOf(b []byte, number protowire.Number) (n int) {
 	parse(b, func(f wireField) bool {
 		if f.is(number, protowire.BytesType) {
 			n++
 		}
 		return true
 	})
-	if n > most {
-		return field{name: list}.outOfRange(fmt.Sprintf("has %d items, must have at most %d", n, most))
-	}
-	return nil
-}
-
-func parseCheck(b []byte, m *sluicev1.CheckRequest) bool {
-	return parse(b, func(f wireField) bool {
-		f.optional(3, &m.Cost)
-		f.bool(4, &m.Explain)
-		return f.text(1, &m.Key) && f.text(2, &m.Tier)
-	})
+	return n
 }
 
 func parseAcquire(b []byte, m *sluicev1.AcquireRequest) bool {
@@ -108,26 +183,34 @@ type wireField struct {
 // or each says so.
 func parse(b []byte, each func(wireField) bool) bool {
 	for len(b) > 0 {
-		var f wireField
-		var n int
-		if f.number, f.typ, n = consumeTag(b); n < 0 {
-			return false
-		}
-		b = b[n:]
-		switch f.typ {
-		case protowire.VarintType:
-			f.varint, n = protowire.ConsumeVarint(b)
-		case protowire.BytesType:
-			f.bytes, n = protowire.ConsumeBytes(b)
-		default:
-			n = protowire.ConsumeFieldValue(f.number, f.typ, b)
-		}
+		f, n := consumeField(b)
 		if n < 0 || !each(f) {
 			return false
 		}
 		b = b[n:]
 	}
 	return true
+}
+
+// consumeField returns the first field of b and its length, which is negative if there is none.
+func consumeField(b []byte) (f wireField, n int) {
+	var tag int
+	if f.number, f.typ, tag = consumeTag(b); tag < 0 {
+		return f, -1
+	}
+	b = b[tag:]
+	switch f.typ {
+	case protowire.VarintType:
+		f.varint, n = protowire.ConsumeVarint(b)
+	case protowire.BytesType:
+		f.bytes, n = protowire.ConsumeBytes(b)
+	default:
+		n = protowire.ConsumeFieldValue(f.number, f.typ, b)
+	}
+	if n < 0 {
+		return f, -1
+	}
+	return f, tag + n
 }
 
 // consumeTag is protowire's, without the numbers that no field may have.
@@ -175,16 +258,6 @@ func (f *wireField) text(number protowire.Number, to *string) bool {
 	if !f.is(number, protowire.BytesType) {
 		return true
 	}
-	*to = unsafe.String(unsafe.SliceData(f.bytes), len(f.bytes))
+	*to = view(f.bytes)
 	return utf8.Valid(f.bytes)
-}
-
-// check returns false if the field does not parse as a CheckRequest.
-func (f *wireField) check(number protowire.Number, to *[]*sluicev1.CheckRequest) bool {
-	if !f.is(number, protowire.BytesType) {
-		return true
-	}
-	m := new(sluicev1.CheckRequest)
-	*to = append(*to, m)
-	return parseCheck(f.bytes, m)
 }

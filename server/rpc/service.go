@@ -57,9 +57,9 @@ func describe() *grpc.ServiceDesc {
 	d.Methods = []grpc.MethodDesc{
 		unary("Check", (*service).check),
 		unary("CheckBatch", (*service).checkBatch),
-		unary("Acquire", (*service).acquire),
-		unary("Renew", (*service).renew),
-		unary("Release", (*service).release),
+		unary("Acquire", onMessage((*service).acquire)),
+		unary("Renew", onMessage((*service).renew)),
+		unary("Release", onMessage((*service).release)),
 	}
 	d.Streams = []grpc.StreamDesc{{
 		StreamName: "CheckStream", Handler: checkStream, ServerStreams: true, ClientStreams: true,

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/overten/sluice/limiter"
-	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
 // maxStreamTimeout bounds timeout_ms, in milliseconds.
@@ -76,15 +75,13 @@ func (b *batches) endWithin(d time.Duration) {
 	}
 }
 
-// batch is one message of a stream.
-type batch = inbound[sluicev1.CheckStreamRequest, *sluicev1.CheckStreamRequest]
-
 // serve answers batches until the stream ends.
 func (b *batches) serve() (err error) {
 	defer b.call.recovered(b.log, &err)
 	defer b.later.Wait()
+	in := new(streamRequest)
 	for {
-		in := new(batch)
+		in.reset()
 		if err := b.stream.RecvMsg(in); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
@@ -97,45 +94,43 @@ func (b *batches) serve() (err error) {
 }
 
 // answer decides one batch and sends its results.
-func (b *batches) answer(in *batch) error {
+func (b *batches) answer(in *streamRequest) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer in.wipe()
 	if in.err != nil || b.ended {
 		return in.err
 	}
-	req := &in.msg
-	if req.TimeoutMs > maxStreamTimeout {
-		return field{name: "timeout_ms"}.outOfRange(fmt.Sprintf("is %d, must be from 0 to %d", req.TimeoutMs, maxStreamTimeout))
+	if in.timeoutMs > maxStreamTimeout {
+		return field{name: "timeout_ms"}.outOfRange(fmt.Sprintf("is %d, must be from 0 to %d", in.timeoutMs, maxStreamTimeout))
 	}
 	ctx := b.stream.Context()
-	of, err := b.decideAll(ctx.Done(), req.Checks)
+	of, err := b.decideAll(ctx.Done(), newBatchAnswer(2, appendUint64(nil, 1, in.sequence), len(in.checks)), in.checks)
 	if err != nil {
 		return err
 	}
 	if len(of.away) == 0 && b.tellable(of.until) {
-		return b.stream.SendMsg(&sluicev1.CheckStreamResponse{Sequence: req.Sequence, Results: of.results})
+		return b.stream.SendMsg(of.answer.buffer())
 	}
 	now, _ := b.clock()
 	until := deadline(ctx, now)
-	if req.TimeoutMs > 0 {
-		until = min(until, now.Add(time.Duration(req.TimeoutMs)*time.Millisecond))
+	if in.timeoutMs > 0 {
+		until = min(until, now.Add(time.Duration(in.timeoutMs)*time.Millisecond))
 	}
 	b.later.Add(1)
-	go b.answerLater(req.Sequence, of, until)
+	go b.answerLater(of, len(in.checks), until)
 	return nil
 }
 
-// answerLater answers a batch of which other nodes decide a part, while the stream goes on.
-func (b *batches) answerLater(sequence uint64, of *decided, until limiter.Instant) {
+// answerLater answers a batch of so many checks, of which other nodes decide a part, while the
+// stream goes on.
+func (b *batches) answerLater(of *decided, checks int, until limiter.Instant) {
 	defer b.later.Done()
 	if err := b.complete(b.stream.Context(), of, until); err != nil {
-		for i := range of.items {
-			of.items[i].fail(err)
-		}
+		of.answer.failAll(err, checks)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// If it cannot be sent the stream has ended, which its reader finds out.
-	_ = b.stream.SendMsg(&sluicev1.CheckStreamResponse{Sequence: sequence, Results: of.results})
+	_ = b.stream.SendMsg(of.answer.buffer())
 }
