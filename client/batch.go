@@ -79,8 +79,7 @@ type batch struct {
 // prepare returns the places of the checks that are to be asked for.
 func (b *batch) prepare() (open []int) {
 	for i := range b.checks {
-		wire, e := b.checks[i].proto()
-		if e != nil {
+		if e := b.checks[i].valid(); e != nil {
 			e.Message = fmt.Sprintf("/checks/%d%s", i, e.Message)
 			b.errs[i] = e
 			continue
@@ -89,7 +88,7 @@ func (b *batch) prepare() (open []int) {
 			b.results[i].Decision, b.decided = d, true
 			continue
 		}
-		b.wire[i] = wire
+		b.wire[i] = b.checks[i].proto()
 		open = append(open, i)
 	}
 	return open

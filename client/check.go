@@ -28,14 +28,16 @@ type CheckRequest struct {
 // Cost returns a pointer to n units, for the fields where a cost may be absent.
 func Cost(n uint32) *uint32 { return &n }
 
-func (r CheckRequest) proto() (*sluicev1.CheckRequest, *Error) {
+// valid refuses what could not be sent.
+func (r *CheckRequest) valid() *Error {
 	if e := checkText("/key", r.Key); e != nil {
-		return nil, e
+		return e
 	}
-	if e := checkText("/tier", r.Tier); e != nil {
-		return nil, e
-	}
-	return &sluicev1.CheckRequest{Key: r.Key, Tier: r.Tier, Cost: r.Cost, Explain: r.Explain}, nil
+	return checkText("/tier", r.Tier)
+}
+
+func (r *CheckRequest) proto() *sluicev1.CheckRequest {
+	return &sluicev1.CheckRequest{Key: r.Key, Tier: r.Tier, Cost: r.Cost, Explain: r.Explain}
 }
 
 // Check asks for one decision. A denial is a decision, not an error.
@@ -48,62 +50,51 @@ func (r CheckRequest) proto() (*sluicev1.CheckRequest, *Error) {
 // Checks that are made at the same time share messages, which have no metadata of
 // their own: one whose ctx has a request id, or other metadata, is a call of its own.
 func (c *Client) Check(ctx context.Context, req CheckRequest) (Decision, error) {
-	wire, e := req.proto()
-	if e != nil {
+	if e := req.valid(); e != nil {
 		return Decision{}, e
 	}
 	asked := time.Now()
 	if d, ok := c.denials.find(&req, asked); ok && ctx.Err() == nil {
 		return d, nil
 	}
-	d, e := c.check(ctx, wire, asked)
+	d, e := c.check(ctx, req, asked)
 	if c.note(ctx, e); e != nil {
 		return c.undecidedDecision(ctx, e)
 	}
-	if !d.GetAllowed() {
-		out := readDecision(d)
-		c.denials.note(&req, &out, asked, time.Now())
-		return out, nil
+	if !d.Allowed {
+		c.denials.note(&req, &d, asked, time.Now())
 	}
-	return readDecision(d), nil
+	return d, nil
 }
 
-// check gets one decision, which is complete.
-func (c *Client) check(ctx context.Context, req *sluicev1.CheckRequest, now time.Time) (*sluicev1.Decision, *Error) {
+// check gets one decision.
+func (c *Client) check(ctx context.Context, req CheckRequest, now time.Time) (Decision, *Error) {
 	q, ok := c.questions.Get().(*question)
 	if !ok {
 		q = &question{client: c, answers: make(chan answer, roomForAnswers)}
 	}
 	q.ctx, q.deadline = ctx, deadline(ctx, now, c.timeout)
-	q.partition = c.topology.Load().partition(req.GetKey())
+	q.partition = c.topology.Load().partition(req.Key)
 	q.check, q.alone = req, hasMetadata(ctx)
-	answer, e := q.ask(now)
+	a, e := q.ask(now)
 	if q.done {
 		*q = question{client: c, answers: q.answers, owing: q.owing[:0]}
 		c.questions.Put(q)
 	}
-	if e != nil {
-		return nil, e
-	}
-	result := answer.(*sluicev1.CheckResult)
-	if st := result.GetError(); st.GetCode() != 0 {
-		e := readStatus(st)
-		e.Message = inPlace(e.Message, "")
-		return nil, e
-	}
-	if result.GetDecision().GetExactness() == 0 {
-		return nil, errNoAnswer("Check")
-	}
-	return result.GetDecision(), nil
+	return a.decision, e
 }
 
 // checkAlone asks n for one decision by a call of its own.
-func checkAlone(ctx context.Context, n *node, req *sluicev1.CheckRequest) (*sluicev1.CheckResult, *Error) {
-	res, e := send(ctx, n, sluicev1.RateLimiterServiceClient.Check, req)
+func checkAlone(ctx context.Context, n *node, req CheckRequest) (Decision, *Error) {
+	res, e := send(ctx, n, sluicev1.RateLimiterServiceClient.Check, req.proto())
 	if e != nil {
-		return nil, e
+		return Decision{}, e
 	}
-	return &sluicev1.CheckResult{Result: &sluicev1.CheckResult_Decision{Decision: res.GetDecision()}}, nil
+	d := readDecision(res.GetDecision())
+	if !d.Decided() {
+		return Decision{}, errNoAnswer("Check")
+	}
+	return d, nil
 }
 
 // hasMetadata reports whether calls with ctx carry metadata.

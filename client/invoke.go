@@ -33,8 +33,8 @@ func invoke[Req, Res any](ctx context.Context, c *Client, r route, method rpc[Re
 			return res, e
 		},
 	}
-	answer, e := q.ask(now)
-	res, _ := answer.(Res)
+	a, e := q.ask(now)
+	res, _ := a.res.(Res)
 	return res, e
 }
 

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/overten/sluice/limiter/contract"
-	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
 // How long one try is waited for if another node can be asked: a third of the
@@ -43,9 +42,9 @@ type question struct {
 	partition int // of its key, or anywhere
 
 	// What is asked: check, by a stream if alone is not set, or call.
-	check *sluicev1.CheckRequest
+	check CheckRequest
 	alone bool
-	call  func(context.Context, *node) (any, *Error)
+	call  func(context.Context, *node) (any, *Error) // nil: it is a check
 
 	once bool          // no node is asked twice
 	work time.Duration // that it is for a node, beyond what every call is
@@ -76,17 +75,18 @@ type try struct {
 	silent     bool // it was told that it is due; due and silent are guarded by a stream's mu
 }
 
-// An answer is what a try is told. With neither res nor err: the node is silent
+// An answer is what a try is told. With no decision, res or err: the node is silent
 // when the try is due, which does not end the try.
 type answer struct {
-	node   *node
-	res    any // a *sluicev1.CheckResult, or what call returned
-	err    *Error
-	broken bool // err is not the node's word: the connection failed
-	alone  bool // ask the node again without a stream
+	node     *node
+	decision Decision // of a check, if it is decided
+	res      any      // what call returned
+	err      *Error
+	broken   bool // err is not the node's word: the connection failed
+	alone    bool // ask the node again without a stream
 }
 
-func (a answer) silent() bool { return a.res == nil && a.err == nil }
+func (a *answer) silent() bool { return a.err == nil && a.res == nil && !a.decision.Decided() }
 
 // roomForAnswers is above what one try may tell.
 const roomForAnswers = 4
@@ -124,54 +124,54 @@ func (t *try) miss(n *node, now time.Time) {
 	t.tell(answer{node: n})
 }
 
-// ask returns the answer, nil with an error.
-func (q *question) ask(now time.Time) (any, *Error) {
+// ask returns the answer, or an error.
+func (q *question) ask(now time.Time) (answer, *Error) {
 	defer func() {
 		if q.cancel != nil {
 			q.cancel()
 		}
 	}()
 	if q.ctx.Err() != nil || !now.Before(q.deadline) {
-		return nil, q.unanswered()
+		return answer{}, q.unanswered()
 	}
 	if !q.try(now) {
-		return nil, errClosed()
+		return answer{}, errClosed()
 	}
 	select {
 	case a := <-q.answers:
-		if a.res != nil && !couldNotDecide(a) {
+		if a.err == nil && !a.silent() {
 			q.done = q.wire == nil
-			return a.res, nil
+			return a, nil
 		}
 		return q.persist(a)
 	case <-q.ctx.Done():
-		return nil, q.unanswered()
+		return answer{}, q.unanswered()
 	}
 }
 
 // persist goes on after a first try that did not lead to an answer.
-func (q *question) persist(a answer) (any, *Error) {
+func (q *question) persist(a answer) (answer, *Error) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		now := time.Now()
 		if a.node != nil && !a.silent() {
 			if q.final(a) {
-				return a.res, a.err
+				return a, a.err
 			}
 			q.note(a, now)
 		}
 		switch {
 		case q.client.over.Load():
-			return nil, errClosed()
+			return answer{}, errClosed()
 		case !now.Before(q.deadline):
-			return nil, q.unanswered()
+			return answer{}, q.unanswered()
 		}
 		if !now.Before(q.rest) && !q.try(now) && len(q.failed) > 0 {
 			if !q.once {
 				q.again(now)
 			} else if len(q.owing) == 0 {
-				return nil, q.last
+				return answer{}, q.last
 			}
 		}
 		until := q.deadline
@@ -184,7 +184,7 @@ func (q *question) persist(a answer) (any, *Error) {
 		case <-timer.C:
 			a = answer{}
 		case <-q.ctx.Done():
-			return nil, q.unanswered()
+			return answer{}, q.unanswered()
 		}
 	}
 }
@@ -205,9 +205,6 @@ func (q *question) final(a answer) bool {
 func (q *question) note(a answer, now time.Time) {
 	q.answered(a.node)
 	q.last = a.err
-	if r, ok := a.res.(*sluicev1.CheckResult); ok {
-		q.last = readStatus(r.GetError())
-	}
 	q.sent = q.sent || q.last.sent || !a.broken
 	switch {
 	case a.alone:
@@ -252,9 +249,6 @@ func (q *question) restFrom(now time.Time) {
 
 // couldNotDecide reports whether a says that asking again may help.
 func couldNotDecide(a answer) bool {
-	if r, ok := a.res.(*sluicev1.CheckResult); ok {
-		return codes.Code(r.GetError().GetCode()) == codes.Unavailable
-	}
 	return a.err != nil && a.err.GRPC == codes.Unavailable
 }
 
@@ -277,7 +271,7 @@ func (q *question) try(now time.Time) bool {
 	}
 	*t = try{question: q, begun: now, due: due, deadline: q.deadline}
 	q.owing = append(q.owing, n)
-	if q.check != nil && !q.alone && !n.noStream.Load() {
+	if q.call == nil && !q.alone && !n.noStream.Load() {
 		n.enqueue(t)
 		return true
 	}
@@ -302,7 +296,7 @@ func (q *question) askAlone(n *node, t *try) {
 	if q.call != nil {
 		a.res, a.err = q.call(q.wire, n)
 	} else {
-		a.res, a.err = checkAlone(q.wire, n, q.check)
+		a.decision, a.err = checkAlone(q.wire, n, q.check)
 	}
 	switch {
 	case a.err == nil || !undecided(a.err.GRPC):
@@ -313,7 +307,7 @@ func (q *question) askAlone(n *node, t *try) {
 		}
 	}
 	if a.err != nil {
-		a.res = nil
+		a.res = nil // of what call returned, nothing but the error counts
 		a.broken = a.err.GRPC == codes.Unavailable && !a.err.sent
 	}
 	t.tell(a)

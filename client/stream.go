@@ -11,8 +11,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
 const (
@@ -37,8 +35,6 @@ type stream struct {
 	flights  map[uint64]*flight
 	sequence uint64
 }
-
-type streamClient = grpc.BidiStreamingClient[sluicev1.CheckStreamRequest, sluicev1.CheckStreamResponse]
 
 // A flight is the tries that travel in one message. It has the one timer that
 // all of them need.
@@ -104,7 +100,7 @@ func (s *stream) retire() {
 func (s *stream) run() {
 	ctx, cancel := context.WithCancel(s.node.ctx)
 	defer cancel()
-	wire, err := s.node.rpc.CheckStream(ctx)
+	wire, err := s.node.openStream(ctx)
 	if err == nil {
 		ended := make(chan error, 1)
 		go func() { ended <- s.read(wire) }()
@@ -115,8 +111,8 @@ func (s *stream) run() {
 }
 
 // write sends flights until the stream ends. It leaves the reason in ended.
-func (s *stream) write(wire streamClient, ended chan error) {
-	req := new(sluicev1.CheckStreamRequest)
+func (s *stream) write(wire grpc.ClientStream, ended chan error) {
+	req := new(outgoing)
 	for {
 		select {
 		case <-s.wake:
@@ -126,10 +122,10 @@ func (s *stream) write(wire streamClient, ended chan error) {
 		}
 		runtime.Gosched() // callers that are about to ask come along
 		last := s.board(req)
-		if len(req.Checks) > 0 && wire.Send(req) != nil {
+		if len(req.checks) > 0 && wire.SendMsg(req) != nil {
 			return // the reader is told why
 		}
-		clear(req.Checks)
+		clear(req.checks)
 		if last {
 			_ = wire.CloseSend()
 			return
@@ -139,12 +135,12 @@ func (s *stream) write(wire streamClient, ended chan error) {
 
 // board makes req the next message, without checks if nothing waits, and reports
 // whether it is the last.
-func (s *stream) board(req *sluicev1.CheckStreamRequest) (last bool) {
+func (s *stream) board(req *outgoing) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.forming
 	s.forming = nil
-	req.Checks = req.Checks[:0]
+	req.checks = req.checks[:0]
 	if f == nil {
 		return s.over
 	}
@@ -155,7 +151,7 @@ func (s *stream) board(req *sluicev1.CheckStreamRequest) (last bool) {
 			continue
 		}
 		tries = append(tries, t)
-		req.Checks = append(req.Checks, t.question.check)
+		req.checks = append(req.checks, t.question.check)
 		if t.deadline.After(deadline) {
 			deadline = t.deadline
 		}
@@ -164,36 +160,36 @@ func (s *stream) board(req *sluicev1.CheckStreamRequest) (last bool) {
 	s.sequence++
 	f.sequence = s.sequence
 	s.flights[f.sequence] = f
-	req.Sequence = f.sequence
-	req.TimeoutMs = uint32(min(max(time.Until(deadline), time.Millisecond), maxBatchTimeout).Milliseconds())
+	req.sequence = f.sequence
+	req.timeoutMs = uint32(min(max(time.Until(deadline), time.Millisecond), maxBatchTimeout).Milliseconds())
 	return s.over
 }
 
 // read hands out answers until the stream ends, and returns why it did.
-func (s *stream) read(wire streamClient) error {
+func (s *stream) read(wire grpc.ClientStream) error {
+	res := new(incoming)
 	for {
-		res, err := wire.Recv()
-		if err != nil {
+		if err := wire.RecvMsg(res); err != nil {
 			return err
 		}
 		s.node.hasAnswered(time.Now())
 		s.mu.Lock()
-		f := s.flights[res.GetSequence()]
+		f := s.flights[res.sequence]
 		if f == nil { // nobody waits any more
 			s.mu.Unlock()
 			continue
 		}
-		delete(s.flights, res.GetSequence())
+		delete(s.flights, res.sequence)
 		f.landed = true
 		f.timer.Stop()
 		s.mu.Unlock()
 
-		whole := len(res.GetResults()) == len(f.tries)
+		whole := len(res.results) == len(f.tries)
 		for i, t := range f.tries {
 			switch {
 			case t == nil:
 			case whole:
-				t.tell(answer{node: s.node, res: res.Results[i]})
+				t.tell(res.results[i].from(s.node))
 			default:
 				t.tell(answer{node: s.node, err: errNoAnswer("CheckStream")})
 			}
