@@ -59,10 +59,17 @@ chaos: ## Let nodes join, leave, die and sleep under load, and print what that c
 	cd bench && $(GO) run ./cmd/chaos $(ARGS)
 
 .PHONY: bench
-bench: ## Measure the engine, a key's memory, and Check beside an empty gRPC call
+bench: ## Measure the engine, a key's memory, and all scenarios beside an empty gRPC call
 	$(GO) test -run '^$$' -bench . -cpu 1 ./limiter
 	cd bench && $(GO) run ./cmd/memory
-	cd bench && $(GO) run ./cmd/unary $(ARGS)
+	cd bench && $(GO) run ./cmd/bench $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: ## Measure beside Gubernator, envoyproxy/ratelimit and redis_rate, which it builds and installs itself
+	command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq redis-server; }
+	cd bench/peers/gubernator && $(GO) build -o ../../bin/gubernator github.com/gubernator-io/gubernator/v2/cmd/gubernator
+	cd bench/peers/ratelimit && $(GO) build -o ../../bin/ratelimit github.com/envoyproxy/ratelimit/src/service_cmd
+	cd bench && $(GO) run ./cmd/bench $(ARGS)
 
 .PHONY: proto
 proto: ## Generate the Go code of the protos

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 )
 
 // Each node has a namespace and two cables, one for gateways and operators and one for the
@@ -144,9 +143,4 @@ func ipIfThere(args string) error {
 		return nil
 	}
 	return err
-}
-
-// orphaned lets a process die with this one, however this one dies.
-func orphaned() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

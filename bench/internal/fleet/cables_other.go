@@ -2,10 +2,7 @@
 
 package fleet
 
-import (
-	"errors"
-	"syscall"
-)
+import "errors"
 
 var errNotLinux = errors.New("there are network namespaces on Linux only")
 
@@ -18,4 +15,3 @@ func layCables(int) (*cables, error)         { return nil, errNotLinux }
 func (*cables) unplug(int, bool, bool) error { return errNotLinux }
 func (*cables) plug(int) error               { return errNotLinux }
 func (*cables) remove() error                { return errNotLinux }
-func orphaned() *syscall.SysProcAttr         { return &syscall.SysProcAttr{Setpgid: true} }

@@ -24,6 +24,9 @@ type Config struct {
 	Limit      uint32 // units in every window of the only tier
 	Window     time.Duration
 	Concurrent int           // runs of a key
+	MaxKeys    int           // 0: the node's default
+	Policy     string        // a whole policy file in place of that one tier; "": none
+	Env        []string      // further variables, NAME=value
 	MinMembers int           // 0: the node's default
 	Namespaces bool          // each node in a network namespace of its own: needs root on Linux
 	Ready      time.Duration // how long a node may take to start
@@ -44,7 +47,10 @@ func New(c Config) (_ *Fleet, err error) {
 			f.Close()
 		}
 	}()
-	policy := fmt.Sprintf("tiers:\n  chaos: {windows: [{limit: %d, per: %s}], concurrent: %d}\ndefault_tier: chaos\n", c.Limit, c.Window, c.Concurrent)
+	policy := c.Policy
+	if policy == "" {
+		policy = fmt.Sprintf("tiers:\n  chaos: {windows: [{limit: %d, per: %s}], concurrent: %d}\ndefault_tier: chaos\n", c.Limit, c.Window, c.Concurrent)
+	}
 	for name, content := range map[string]string{policyFile: policy, keyFile: "a secret of a cluster that lives for a minute\n"} {
 		if err := os.WriteFile(filepath.Join(c.Dir, name), []byte(content), 0o600); err != nil {
 			return f, err

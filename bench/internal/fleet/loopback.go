@@ -15,30 +15,36 @@ const (
 
 // loopback finds places for so many nodes on 127.0.0.1.
 func loopback(nodes int) ([]place, error) {
-	places := make([]place, nodes)
-	port := firstPort + rand.IntN(lastPort-firstPort)
-	tries := 0
-	free := func() (string, error) {
-		for ; tries < lastPort-firstPort; tries++ {
-			if port++; port >= lastPort {
-				port = firstPort
-			}
-			address := fmt.Sprintf("127.0.0.1:%d", port)
-			if isFree(address) {
-				return address, nil
-			}
-		}
-		return "", fmt.Errorf("no port from %d to %d is free on 127.0.0.1", firstPort, lastPort)
+	free, err := FreeAddresses(4 * nodes)
+	if err != nil {
+		return nil, err
 	}
+	places := make([]place, nodes)
 	for i := range places {
-		for _, address := range []*string{&places[i].grpc, &places[i].admin, &places[i].peer, &places[i].gossip} {
-			var err error
-			if *address, err = free(); err != nil {
-				return nil, err
-			}
-		}
+		of := free[4*i:]
+		places[i] = place{grpc: of[0], admin: of[1], peer: of[2], gossip: of[3]}
 	}
 	return places, nil
+}
+
+// FreeAddresses finds so many addresses on 127.0.0.1 that can be listened on.
+func FreeAddresses(n int) (free []string, err error) {
+	port := firstPort + rand.IntN(lastPort-firstPort)
+	for range lastPort - firstPort {
+		if len(free) == n {
+			break
+		}
+		if port++; port >= lastPort {
+			port = firstPort
+		}
+		if address := fmt.Sprintf("127.0.0.1:%d", port); isFree(address) {
+			free = append(free, address)
+		}
+	}
+	if len(free) < n {
+		return nil, fmt.Errorf("fewer than %d ports from %d to %d are free on 127.0.0.1", n, firstPort, lastPort)
+	}
+	return free, nil
 }
 
 // isFree reports whether an address can be listened on, by TCP and by UDP.

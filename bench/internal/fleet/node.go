@@ -109,7 +109,8 @@ func (n *Node) launch() error {
 	}
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = orphaned()
+	cmd.Env = append(os.Environ(), n.fleet.config.Env...)
+	cmd.SysProcAttr = process.Orphaned()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", n.Name, err)
 	}
@@ -139,6 +140,9 @@ func (n *Node) args() []string {
 	if len(seeds) > 0 {
 		args = append(args, "--join", strings.Join(seeds, ","))
 	}
+	if c.MaxKeys > 0 {
+		args = append(args, "--max-keys", strconv.Itoa(c.MaxKeys))
+	}
 	if c.MinMembers > 0 {
 		args = append(args, "--min-members", strconv.Itoa(c.MinMembers))
 	}
@@ -156,6 +160,12 @@ func (n *Node) cpu() time.Duration {
 	now, _ := process.CPU(n.cmd.Process.Pid) // it may have ended since
 	return n.spent + now
 }
+
+// PID is the id of the node's process.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
+
+// LogFile is where what the node writes is kept.
+func (n *Node) LogFile() string { return n.logFile() }
 
 // state asks the node what it is about.
 func (n *Node) state(ctx context.Context) (adminv1.NodeState, error) {

@@ -13,7 +13,7 @@ func TestLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Worker 0 needs 10 ms a call and worker 1 30 ms; every fourth call of worker 2 fails.
 		broken := errors.New("broken")
-		r := Loop{Workers: 3, For: 120 * time.Millisecond, Deadline: time.Second, Worker: func(i int) func(context.Context) error {
+		r := Loop{Workers: 3, For: 120 * time.Millisecond, Deadline: time.Second, Worker: func(i int) Call {
 			calls := 0
 			return func(context.Context) error {
 				time.Sleep([]time.Duration{10 * time.Millisecond, 30 * time.Millisecond, 5 * time.Millisecond}[i])
@@ -29,9 +29,13 @@ func TestLoop(t *testing.T) {
 		if r.Elapsed != 120*time.Millisecond {
 			t.Errorf("it took %v, want 120ms", r.Elapsed)
 		}
-		if len(r.Latencies) != r.Calls || !slices.IsSorted(r.Latencies) ||
-			r.Latencies[0] != 5*time.Millisecond || r.Latencies[r.Calls-1] != 30*time.Millisecond {
-			t.Errorf("latencies %v, want those of 34 calls, sorted", r.Latencies)
+		if n := r.Took.TotalCount(); int(n) != r.Calls {
+			t.Errorf("%d of %d calls are in the histogram", n, r.Calls)
+		}
+		for q, want := range map[float64]time.Duration{0: 5 * time.Millisecond, 0.6: 10 * time.Millisecond, 1: 30 * time.Millisecond} {
+			if got := r.Quantile(q); got < want-want/500 || got > want+want/500 {
+				t.Errorf("quantile %v is %v, want %v", q, got, want)
+			}
 		}
 	})
 }
@@ -40,7 +44,7 @@ func TestLoop(t *testing.T) {
 // took is counted too.
 func TestLoopCountsCallsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := Loop{Workers: 1, For: 10 * time.Millisecond, Deadline: time.Second, Worker: func(int) func(context.Context) error {
+		r := Loop{Workers: 1, For: 10 * time.Millisecond, Deadline: time.Second, Worker: func(int) Call {
 			return func(context.Context) error { time.Sleep(7 * time.Millisecond); return nil }
 		}}.Run(t.Context())
 		if r.Calls != 2 || r.Elapsed != 14*time.Millisecond {
@@ -51,7 +55,7 @@ func TestLoopCountsCallsUnderWay(t *testing.T) {
 
 func TestLoopGivesDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := Loop{Workers: 1, For: 90 * time.Millisecond, Deadline: 30 * time.Millisecond, Worker: func(int) func(context.Context) error {
+		r := Loop{Workers: 1, For: 90 * time.Millisecond, Deadline: 30 * time.Millisecond, Worker: func(int) Call {
 			return func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		}}.Run(t.Context())
 		if r.Calls != 0 || r.Failed != 3 || !errors.Is(r.Err, context.DeadlineExceeded) {
@@ -64,11 +68,53 @@ func TestLoopEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		r := Loop{Workers: 4, For: time.Hour, Deadline: time.Second, Worker: func(int) func(context.Context) error {
+		r := Loop{Workers: 4, For: time.Hour, Deadline: time.Second, Worker: func(int) Call {
 			return func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		}}.Run(ctx)
 		if r.Elapsed != 50*time.Millisecond {
 			t.Errorf("it ran for %v, want to the end of its context after 50ms", r.Elapsed)
+		}
+	})
+}
+
+// Calls are made when they are due, and what they took counts from then: one that found no worker
+// free has waited.
+func TestStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var begun []time.Duration
+		start := time.Now()
+		r := Stream{Rate: 100, For: 95 * time.Millisecond, Deadline: time.Second, Workers: 1, Worker: func(int) Call {
+			return func(context.Context) error {
+				begun = append(begun, time.Since(start))
+				if len(begun) == 2 {
+					time.Sleep(35 * time.Millisecond)
+				}
+				return nil
+			}
+		}}.Run(t.Context())
+		ms := time.Millisecond
+		// Due at 0, 10, …, 90 ms. That of 10 ms takes 35, and those of 20, 30 and 40 begin at 45.
+		want := []time.Duration{0, 10 * ms, 45 * ms, 45 * ms, 45 * ms, 50 * ms, 60 * ms, 70 * ms, 80 * ms, 90 * ms}
+		if !slices.Equal(begun, want) {
+			t.Errorf("calls began at %v, want %v", begun, want)
+		}
+		if r.Calls != 10 || r.Quantile(1) < 35*ms || r.Quantile(0.9) < 25*ms || r.Quantile(0.5) > ms {
+			t.Errorf("%d calls, of which the longest took %v, a tenth %v, half %v", r.Calls, r.Quantile(1), r.Quantile(0.9), r.Quantile(0.5))
+		}
+	})
+}
+
+// With workers enough no call waits for another.
+func TestStreamIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := Stream{Rate: 1000, For: time.Second, Workers: 200, Worker: func(int) Call {
+			return func(context.Context) error { time.Sleep(100 * time.Millisecond); return nil }
+		}}.Run(t.Context())
+		if took := r.Quantile(1); r.Calls != 1000 || took < 100*time.Millisecond || took > 101*time.Millisecond {
+			t.Errorf("%d calls of up to %v, want 1000 of 100ms", r.Calls, took)
+		}
+		if r.Elapsed > 1100*time.Millisecond {
+			t.Errorf("it took %v", r.Elapsed)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package process
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,4 +33,10 @@ func ReadMemory(pid int) (Memory, error) {
 		return Memory{}, fmt.Errorf("memory of process %d: %w", pid, err)
 	}
 	return m, nil
+}
+
+// Orphaned lets a process die with the one that started it, and keeps the terminal's signals
+// from it.
+func Orphaned() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -4,6 +4,7 @@ package process
 
 import (
 	"errors"
+	"syscall"
 	"time"
 )
 
@@ -14,3 +15,6 @@ func CPU(int) (time.Duration, error) { return 0, errNotLinux }
 
 // ReadMemory returns how much memory a process has.
 func ReadMemory(int) (Memory, error) { return Memory{}, errNotLinux }
+
+// Orphaned keeps the terminal's signals from a process.
+func Orphaned() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
