@@ -8,8 +8,8 @@
 //     node admitted in the last moments before it died;
 //   - no key is denied what it has, units or slots;
 //   - a lease that a client was told of and renews in time is never lost and never
-//     doubled, one whose release was told is never live again, and no slot is granted
-//     beyond the limit;
+//     doubled, one whose release was told is never live again (that a node which has
+//     nothing knows no such lease is no such word), and no slot is granted beyond the limit;
 //   - no partition is without a node that may decide for more than 10 s of calm, and after
 //     so long each has one holder, the view's owner, with a complete copy at its
 //     successor, and nothing is left to be told;

@@ -34,6 +34,7 @@ type lease struct {
 	freed  bool   // a release is under way
 	buried bool   // some node has released it, or found it ended
 	over   moment // when a release was told; 0: it was not
+	void   bool   // that there is no such lease was all that was told, after holder and copies were lost
 }
 
 func (l *leases) init(w *world) {
@@ -148,7 +149,7 @@ func (l *leases) compare(n *node, k key, now limiter.Instant, read moment) {
 	}
 	live := n.store.live(k, now)
 	for _, nonce := range live {
-		if e := l.byNonce[nonce]; e != nil && e.over > 0 && e.over <= read {
+		if e := l.byNonce[nonce]; e != nil && e.over > 0 && e.over <= read && !e.void {
 			l.w.fail("at %s lease %d of key %v is live again, released at %v", n.name, nonce, k, time.Duration(e.over))
 		}
 	}

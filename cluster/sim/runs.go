@@ -183,7 +183,7 @@ func (r *run) release(told func(ok bool)) *call {
 		c.copied(n, func(known bool) {
 			if known && e.buried && e.over == 0 {
 				l.released++
-				e.over = w.now
+				e.over, e.void = w.now, !v.ok && l.lost >= e.since
 			}
 			if known {
 				told(v.ok)

@@ -62,6 +62,7 @@ func TestSeedsThatFoundFaults(t *testing.T) {
 		56216:  "a holder that woke told again what the other had, as a copy had been dropped long before",
 		60917:  "the same, with a copy of a node that joined",
 		136293: "a copy that woke knew that a node had died, not that it lived again with a fresher copy",
+		139009: "a check of ours: a node that had started alone, with nothing, knew no such lease, which was taken for its release",
 		803222: "nodes that left were kept by copies that a holder did not count on, as it may not decide alone",
 	} {
 		if r := Run(seed, Options{}); r.Err != nil {

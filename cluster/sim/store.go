@@ -125,9 +125,14 @@ func (s *naive) release(k key, run, nonce uint64, now limiter.Instant) verdict {
 	if !v.decided {
 		return v
 	}
-	if l := np.of(k.n, run); l != nil && l.nonce == nonce && !l.dead && l.end > now {
+	l := np.of(k.n, run)
+	switch {
+	case l != nil && l.nonce == nonce && !l.dead && l.end > now:
 		v.ok = true
 		s.change(np, change{released, k.n, run, nonce, l.end}, now)
+	case np.doubt != 0 && (l == nil || l.end <= now || l.dead && l.nonce != nonce):
+		// It may have been lost here, and be known to another holder.
+		s.change(np, change{released, k.n, run, nonce, now.Add(limiter.MaxTTL)}, now)
 	}
 	return v
 }
