@@ -34,7 +34,8 @@
 // lone check waits for nothing. Messages have no metadata of their own, so a check
 // with a request id ([WithRequestID]) or other outgoing metadata is a call of its
 // own, to the same node; and interceptors and stats handlers that come in by dial
-// options see streams, not checks. A batch is split by node.
+// options see streams, whose messages are types of the client's own, and not checks. A
+// batch is split by node.
 //
 // # What a retry can cost
 //

@@ -57,7 +57,7 @@ func (c *circle) ask(ctx context.Context, first int, do func(ctx context.Context
 		try, cancel := context.WithTimeout(ctx, tryMost)
 		err := do(try, c.addresses[at], sluicev1.NewRateLimiterServiceClient(c.conns[at]))
 		cancel()
-		if err == nil || !undecided(err) || ctx.Err() != nil {
+		if err == nil || !undecided(err) || ctx.Err() != nil || outOfTime(ctx, try, err) {
 			return err
 		}
 		if i%len(c.conns) == len(c.conns)-1 {
@@ -66,6 +66,14 @@ func (c *circle) ask(ctx context.Context, first int, do func(ctx context.Context
 			}
 		}
 	}
+}
+
+// outOfTime reports whether a try had all the time that was left, and took it: the node's clock
+// may say so a moment before ours.
+func outOfTime(ctx, try context.Context, err error) bool {
+	all, bounded := ctx.Deadline()
+	its, _ := try.Deadline()
+	return bounded && !its.Before(all) && status.Code(err) == codes.DeadlineExceeded
 }
 
 // undecided reports whether another node may do better.

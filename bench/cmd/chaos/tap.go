@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
@@ -14,11 +18,15 @@ import (
 type tap struct{ *desk }
 
 func (t *tap) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := open(ctx, desc, conn, method, opts...)
-	if err != nil || method != sluicev1.RateLimiterService_CheckStream_FullMethodName {
-		return s, err
+	if method == sluicev1.RateLimiterService_CheckStream_FullMethodName {
+		opts = slices.Clone(opts)
+		for i, o := range opts {
+			if of, ok := o.(grpc.ForceCodecV2CallOption); ok { // its messages are the client's own: only as bytes they are known
+				opts[i] = grpc.ForceCodecV2(&tapped{CodecV2: of.CodecV2, tap: t, node: conn.Target(), open: map[uint64][]int{}})
+			}
+		}
 	}
-	return &tapped{ClientStream: s, tap: t, node: conn.Target(), open: map[uint64][]int{}}, nil
+	return open(ctx, desc, conn, method, opts...)
 }
 
 func (t *tap) unary(ctx context.Context, method string, req, resp any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -64,9 +72,10 @@ func (t *tap) answer(tries []int, results []*sluicev1.CheckResult) {
 	}
 }
 
-// tapped is a stream of checks. One goroutine sends, another receives.
+// tapped is the codec of one stream of checks, and reads what is on the wire. One goroutine
+// sends, another receives.
 type tapped struct {
-	grpc.ClientStream
+	encoding.CodecV2
 	tap  *tap
 	node string
 
@@ -74,26 +83,31 @@ type tapped struct {
 	open map[uint64][]int
 }
 
-func (s *tapped) SendMsg(m any) error {
-	if req, ok := m.(*sluicev1.CheckStreamRequest); ok {
-		tries := s.tap.send(s.node, req.GetChecks()...)
-		s.mu.Lock()
-		s.open[req.GetSequence()] = tries
-		s.mu.Unlock()
+func (s *tapped) Marshal(m any) (mem.BufferSlice, error) {
+	data, err := s.CodecV2.Marshal(m)
+	if err != nil {
+		return nil, err
 	}
-	return s.ClientStream.SendMsg(m)
+	req := new(sluicev1.CheckStreamRequest)
+	if err := proto.Unmarshal(data.Materialize(), req); err != nil {
+		return nil, err
+	}
+	tries := s.tap.send(s.node, req.GetChecks()...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[req.GetSequence()] = tries
+	return data, nil
 }
 
-func (s *tapped) RecvMsg(m any) error {
-	if err := s.ClientStream.RecvMsg(m); err != nil {
+func (s *tapped) Unmarshal(data mem.BufferSlice, m any) error {
+	resp := new(sluicev1.CheckStreamResponse)
+	if err := proto.Unmarshal(data.Materialize(), resp); err != nil {
 		return err
 	}
-	if resp, ok := m.(*sluicev1.CheckStreamResponse); ok {
-		s.mu.Lock()
-		tries := s.open[resp.GetSequence()]
-		delete(s.open, resp.GetSequence())
-		s.mu.Unlock()
-		s.tap.answer(tries, resp.GetResults())
-	}
-	return nil
+	s.mu.Lock()
+	tries := s.open[resp.GetSequence()]
+	delete(s.open, resp.GetSequence())
+	s.mu.Unlock()
+	s.tap.answer(tries, resp.GetResults())
+	return s.CodecV2.Unmarshal(data, m)
 }
