@@ -206,7 +206,7 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 		calls[j] = &c
 	}
 	var mu sync.Mutex // guards left, again
-	left := len(group)
+	left, asked := len(group), n.Clock()
 	var again []int
 	n.transport.Forward(q.ctx, to, calls, func(j int, a peer.Answer) {
 		i := group[j]
@@ -218,7 +218,7 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 		last, rest := left == 0, again
 		mu.Unlock()
 		if !a.Undecided || calls[j].Hops > 1 {
-			n.remember(calls[j], a)
+			n.remember(calls[j], a, asked)
 			q.done(i, a)
 		}
 		if last && len(rest) > 0 {
@@ -230,9 +230,11 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 	})
 }
 
-func (n *Node) remember(c *peer.Call, a peer.Answer) {
+// remember remembers what was answered to a call that was asked then. What the answer says
+// of time counts from there: it may have been long on its way.
+func (n *Node) remember(c *peer.Call, a peer.Answer, asked limiter.Instant) {
 	if c.Kind == peer.Check && !c.Explain && a.Err == nil && !a.Unknown {
-		n.denials.note(denialKey{c.Key, c.Tier, c.Cost}, a.Decision, n.Clock())
+		n.denials.note(denialKey{c.Key, c.Tier, c.Cost}, a.Decision, asked)
 	}
 }
 

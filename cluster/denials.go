@@ -38,8 +38,9 @@ type denial struct {
 
 func (d *denials) shard(k limiter.Key) *denialShard { return &d.shards[k.Partition%denialShards] }
 
-// note remembers a decision that another node took, if it is a denial that waiting helps.
-func (d *denials) note(k denialKey, of limiter.Decision, now limiter.Instant) {
+// note remembers a decision that another node took, not before it was asked, if it is a denial
+// that waiting helps.
+func (d *denials) note(k denialKey, of limiter.Decision, asked limiter.Instant) {
 	if of.Reason != limiter.ReasonRateLimited || of.RetryAfter <= 0 || of.Exactness == limiter.Degraded {
 		return
 	}
@@ -49,7 +50,7 @@ func (d *denials) note(k denialKey, of limiter.Decision, now limiter.Instant) {
 	if s.of == nil || len(s.of) >= denialsEach {
 		s.of = make(map[denialKey]denial)
 	}
-	s.of[k] = denial{of, now, now.Add(min(of.RetryAfter, denialMost))}
+	s.of[k] = denial{of, asked, asked.Add(min(of.RetryAfter, denialMost))}
 }
 
 // find returns what is remembered for a request, with its waits as they are now.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
@@ -202,9 +203,20 @@ func (n *Node) riseAbove(highest uint64) {
 		n.transport.SetBoot(n.Boot())
 		n.retell()
 	case double:
-		n.Log.Error("another node has the name of this one, and is younger: names must be unique", "name", n.Name)
+		n.supersede.Do(func() {
+			n.Log.Error("another node has the name of this one, and is younger: names must be unique", "name", n.Name)
+			close(n.superseded)
+		})
 	}
 }
+
+// ErrSuperseded is why a node ends of which a later life was seen.
+var ErrSuperseded = errors.New("another node has the name of this one, and is younger")
+
+// Superseded is closed when another node was seen that has the name of this one and is
+// younger, or whose clock said so when it started. The others listen to that one only: this
+// one should end, and when it starts again it will be the younger.
+func (n *Node) Superseded() <-chan struct{} { return n.superseded }
 
 // retell tells the others what this node is by now.
 func (n *Node) retell() {

@@ -45,8 +45,12 @@ type Node struct {
 	refusing atomic.Bool // too few members are in view
 	stalls   stalls
 
-	dirty   chan struct{} // there are changes to copy
-	joined  chan struct{} // closed when the node has its first view
+	dirty  chan struct{} // there are changes to copy
+	joined chan struct{} // closed when the node has its first view
+
+	supersede  sync.Once
+	superseded chan struct{} // closed when a later life of this node was seen
+
 	stop    context.CancelFunc
 	workers sync.WaitGroup
 	closing sync.Once
@@ -67,7 +71,7 @@ func Start(c Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		Config: c, views: ring.NewBuilder(c.Partitions), started: time.Now(),
-		routes: make([]routeCell, c.Partitions), dirty: make(chan struct{}, 1), joined: make(chan struct{}),
+		routes: make([]routeCell, c.Partitions), dirty: make(chan struct{}, 1), joined: make(chan struct{}), superseded: make(chan struct{}),
 	}
 	n.topology.init()
 	n.waiters.init()
@@ -221,6 +225,8 @@ func (n *Node) Drain(ctx context.Context) (left int) {
 		select {
 		case <-ctx.Done():
 			return held
+		case <-n.superseded:
+			return held // nobody listens to it any more
 		case <-ticker.C:
 		}
 	}

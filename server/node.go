@@ -75,7 +75,7 @@ func Start(c Config) (_ *Node, err error) {
 	if c.Clock == nil {
 		c.Clock = rpc.NewClock()
 	}
-	n := &Node{log: c.Log, clock: c.Clock, failed: make(chan error, 2)}
+	n := &Node{log: c.Log, clock: c.Clock, failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
 			n.abandon()
@@ -152,6 +152,13 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	n.warn("gateways", n.lis)
 	if n.cluster != nil {
 		n.workers.Go(func() { n.awaitReady(ctx, c) })
+		n.workers.Go(func() {
+			select {
+			case <-n.cluster.Superseded():
+				n.fail(cluster.ErrSuperseded)
+			case <-ctx.Done():
+			}
+		})
 	}
 	if n.adminAt != nil {
 		n.admin = admin.NewServer(admin.Config{

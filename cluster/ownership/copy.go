@@ -203,7 +203,9 @@ func (m *Machine) sendSnapshot(pt *part, c *copyOf, p *peer) {
 	h := pt.hold
 	state, _ := m.Store.Snapshot(nil, pt.id, 0)
 	out := m.out.copying(c.name)
-	out.Snapshots = append(out.Snapshots, Snapshot{pt.id, Position{pt.gen, h.last}, append([]Position(nil), pt.past...), state})
+	out.Snapshots = append(out.Snapshots, Snapshot{
+		Partition: pt.id, At: Position{pt.gen, h.last}, Past: append([]Position(nil), pt.past...), State: state, Closed: max(pt.closed.Sub(m.now), 0),
+	})
 	c.state, c.sent, c.acked, c.progress = installing, h.last, h.last, m.now
 	c.flight = len(state) + 64
 	p.flight += c.flight
@@ -224,6 +226,10 @@ func (m *Machine) installed(p *peer, s *Snapshot) {
 	}
 	pt.complete, pt.at = true, s.At
 	pt.past = append(marks(nil), s.Past...)
+	pt.closed = 0
+	if s.Closed > 0 {
+		pt.closed = m.now.Add(min(s.Closed, m.Horizon))
+	}
 	m.learn(pt, g)
 	pt.askedLast = m.now
 	m.ack(p, pt, false)
@@ -283,7 +289,7 @@ func (m *Machine) discard(pt *part) {
 	if pt.complete || pt.at != (Position{}) {
 		m.Store.Clear(pt.id)
 	}
-	pt.complete, pt.at, pt.past, pt.commit = false, Position{}, nil, nil
+	pt.complete, pt.at, pt.past, pt.commit, pt.closed = false, Position{}, nil, nil, 0
 	m.touch(pt)
 }
 

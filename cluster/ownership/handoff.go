@@ -59,7 +59,7 @@ func (m *Machine) handOver(pt *part) {
 		if m.returns(pt, owner) {
 			return
 		}
-		if owner == m.Name || c == nil || !c.registered || c.state != following || h.permit <= m.now && m.enough() || m.frozen >= maxHandoffs || m.now < h.noHandoff {
+		if owner == m.Name || c == nil || !c.registered || c.state != following || !m.mayGive(pt) || m.frozen >= maxHandoffs || m.now < h.noHandoff {
 			return
 		}
 		m.frozen++
@@ -85,6 +85,12 @@ func (m *Machine) handOver(pt *part) {
 		}
 	}
 	m.giveUp(pt, copies)
+}
+
+// mayGive tells whether a holder is permitted, or is not for a reason that goes along with the
+// partition: that there are too few members, or that it may not be decided yet.
+func (m *Machine) mayGive(pt *part) bool {
+	return pt.hold.permit > m.now || !m.enough() || pt.closed > m.now && m.permitOf(pt) > m.now
 }
 
 // returns tells whether giving a partition to a node would be giving it back: that node knows

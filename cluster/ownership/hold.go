@@ -30,7 +30,6 @@ type holding struct {
 
 	handoff   *handoff
 	noHandoff limiter.Instant // not again before
-	closed    limiter.Instant // not to be decided before, as what is missing was lost
 }
 
 // fork is where a copy was dropped that may have become a holder elsewhere.
@@ -127,7 +126,7 @@ func (m *Machine) begin(pt *part, number uint64, parent Position, handed bool) {
 func (m *Machine) permitNow(pt *part) {
 	h := pt.hold
 	until := m.permitOf(pt)
-	if h.handoff != nil || !m.enough() || h.closed > m.now {
+	if h.handoff != nil || !m.enough() || pt.closed > m.now {
 		until = 0
 	}
 	m.permit(pt, until)

@@ -1,6 +1,10 @@
 package ownership
 
-import "github.com/overten/sluice/limiter"
+import (
+	"time"
+
+	"github.com/overten/sluice/limiter"
+)
 
 // A Frame is what one node tells another at one moment about who decides. Frames may be
 // lost, doubled and reordered.
@@ -133,6 +137,7 @@ type Snapshot struct {
 	At        Position
 	Past      []Position // what the state has of earlier generations
 	State     []byte
+	Closed    time.Duration // not to be decided for so long, as what is missing was lost
 }
 
 // A Delta is what changed since the one before.

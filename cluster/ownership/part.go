@@ -26,6 +26,8 @@ type part struct {
 	past     marks      // what the state has of generations before gen or at.Gen
 	complete bool       // there is a copy, up to at
 
+	closed limiter.Instant // not to be decided before, as what the state lacks was lost
+
 	began limiter.Instant // when this node's last holding did
 	giver string          // who handed the present holding over,
 	given limiter.Instant // and when

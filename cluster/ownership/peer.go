@@ -61,6 +61,17 @@ func (m *Machine) mute(p *peer) bool {
 	return 2*heard > len(m.view.Members())
 }
 
+// bereft tells whether there is nobody left of those who were there a moment ago.
+func (m *Machine) bereft() (lately bool) {
+	for _, p := range m.peers {
+		if m.live(p) {
+			return false
+		}
+		lately = lately || p.heard > 0 && m.now.Sub(p.heard) < Binding
+	}
+	return lately
+}
+
 // heardLately tells whether a peer was heard within Failover.
 func (m *Machine) heardLately(p *peer) bool {
 	return p.heard > 0 && m.now.Sub(p.heard) < Failover
@@ -89,18 +100,29 @@ type shift struct {
 	known    bool
 	now, old time.Duration // the smallest of this window and of the one before
 	began    limiter.Instant
+	stamp    limiter.Instant // of the first message of this window
 }
 
 func (s *shift) note(sent, received limiter.Instant) {
-	d := received.Sub(sent)
+	d, passed := received.Sub(sent), received.Sub(s.began)
 	switch {
-	case !s.known:
-		*s = shift{known: true, now: d, old: d, began: received}
-	case received.Sub(s.began) > shiftWindow:
-		s.old, s.now, s.began = s.now, d, received
+	case !s.known || passed > 2*shiftWindow && sent.Sub(s.stamp) > 2*shiftWindow:
+		// Neither side said anything for long (one that sleeps finds what was said meanwhile):
+		// clocks may have drifted.
+		*s = shift{known: true, now: d, old: d, began: received, stamp: sent}
+	case passed > shiftWindow:
+		s.old, s.now, s.began, s.stamp = s.now, d, received, sent
 	default:
 		s.now = min(s.now, d)
 	}
+}
+
+// answered notes a message sent then, and received now, that answers one of ours which was
+// sent before: the true difference is not smaller than that the way there took all of the
+// time. It is what tells that a peer's clock stood still, in a guest that was moved.
+func (s *shift) answered(asked, sent, received limiter.Instant) {
+	least := received.Sub(sent) - received.Sub(asked)
+	s.now, s.old = max(s.now, least), max(s.old, least)
 }
 
 func (s *shift) value() time.Duration { return min(s.now, s.old) + shiftMargin }

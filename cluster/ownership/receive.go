@@ -5,7 +5,15 @@ import "github.com/overten/sluice/limiter"
 // Receive takes a frame from another node.
 func (m *Machine) Receive(now limiter.Instant, from string, boot uint64, f *Frame) {
 	p := m.hear(now, from, boot, f.Stamp)
-	if p == nil || m.now.Sub(f.Stamp.Add(p.shift.value())) > Binding {
+	if p == nil {
+		return
+	}
+	for i := range f.Pledges {
+		if asked := f.Pledges[i].Asked; asked > 0 && asked <= now {
+			p.shift.answered(asked, f.Stamp, now)
+		}
+	}
+	if m.now.Sub(f.Stamp.Add(p.shift.value())) > Binding {
 		return // what was said so long ago, to a node that slept, no longer holds
 	}
 	if f.Heartbeat != nil {

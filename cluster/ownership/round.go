@@ -44,13 +44,14 @@ func (m *Machine) considerPromotion(pt *part) {
 }
 
 // considerBeginning lets the owner of a partition begin that nobody holds or has a copy
-// of: whoever does would have stood before.
+// of: whoever does would have stood before. Who was left alone a moment ago waits: others may be
+// there that only the last one knew.
 func (m *Machine) considerBeginning(pt *part) {
 	c := &pt.holder
 	if c.name != "" && m.sameLife(c.name, c.gen.Boot) && m.now.Sub(c.heard) <= Binding {
 		return
 	}
-	if m.alone() || m.now.Sub(max(c.heard, pt.since)) > beginAfter {
+	if (m.alone() || m.now.Sub(max(c.heard, pt.since)) > beginAfter) && !m.bereft() {
 		m.standTo(pt, Begin)
 	}
 }
@@ -187,7 +188,7 @@ func (m *Machine) beginEmpty(pt *part, r *round) {
 	m.Store.Doubt(pt.id, limiter.Degraded, m.now, m.Lost == LostHalf)
 	m.take(pt)
 	if m.Lost == LostClosed {
-		pt.hold.closed = m.now.Add(m.Horizon)
+		pt.closed = m.now.Add(m.Horizon)
 	}
 }
 

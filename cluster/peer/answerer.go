@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/overten/sluice/limiter"
 	peerv1 "github.com/overten/sluice/proto/sluice/peer/v1"
@@ -21,6 +23,12 @@ type answerer struct {
 	ready [][]byte   // encoded answers, about a message each
 	over  bool
 }
+
+// maxReady bounds the messages of answers that wait for a node to read them. It is far above
+// what a node of ours may ask before it has read: that one is given up which asks on.
+const maxReady = 64
+
+var errUnread = status.Error(codes.ResourceExhausted, "the node asks and does not read the answers")
 
 // Forward decides the calls of another node.
 func (s *service) Forward(stream grpc.BidiStreamingServer[peerv1.ForwardRequest, peerv1.ForwardResponse]) error {
@@ -37,12 +45,18 @@ func (s *service) Forward(stream grpc.BidiStreamingServer[peerv1.ForwardRequest,
 	defer t.shut(n, callLane, session, hello.GetBoot())
 	a := &answerer{t: t, wake: make(chan struct{}, 1)}
 	defer a.end()
+	signs := time.NewTicker(sign[callLane])
+	defer signs.Stop()
 	// Reading ends when this function has returned.
 	reading := make(chan error, 1)
 	t.running.Go(func() { reading <- a.read(stream, req, received) })
 	for {
 		select {
 		case <-a.wake:
+		case <-signs.C:
+			if err := stream.SendMsg(new(answers)); err != nil {
+				return err
+			}
 		case err := <-reading:
 			if !errors.Is(err, io.EOF) {
 				return err
@@ -77,6 +91,13 @@ func (a *answerer) write(stream grpc.ServerStream) error {
 	}
 }
 
+// unread tells whether more answers wait than may.
+func (a *answerer) unread() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.ready) > maxReady
+}
+
 func (a *answerer) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -90,6 +111,9 @@ func (a *answerer) read(stream grpc.ServerStream, req *questions, received limit
 	for {
 		if err := stream.RecvMsg(req); err != nil {
 			return err
+		}
+		if a.unread() {
+			return errUnread
 		}
 		now := a.t.Clock()
 		// Who reads late, or is sent what waited on the way, must not decide what nobody
@@ -143,25 +167,29 @@ func (a *answerer) answer(p pending, answer *Answer) {
 	}
 }
 
-// delayWindow is how long the smallest delay counts, at least.
-const delayWindow = 30 * time.Second
+// delayWindow is how long the smallest delay counts, at least. It is short, as a machine whose
+// clock stood still (a guest that was moved) sends by another clock from then on: until the
+// window has passed its calls seem to come late.
+const delayWindow = 2 * time.Second
 
 // A delay maps the clock of a sender to ours, by the least time between sending and receiving
-// in the last 30 to 60 seconds: what was quickest is taken to have taken no time.
+// in the last 2 to 4 seconds: what was quickest is taken to have taken no time.
 type delay struct {
 	known    bool
 	now, old time.Duration // the least of this window and of the one before
 	began    limiter.Instant
+	stamp    limiter.Instant // of the first message of this window
 }
 
 // sent returns when, by our clock, a message was sent that has come now.
 func (d *delay) sent(stamp, now limiter.Instant) limiter.Instant {
 	took := now.Sub(stamp)
+	passed := now.Sub(d.began)
 	switch {
-	case !d.known:
-		*d = delay{known: true, now: took, old: took, began: now}
-	case now.Sub(d.began) > delayWindow:
-		d.old, d.now, d.began = d.now, took, now
+	case !d.known || passed > 2*delayWindow && stamp.Sub(d.stamp) > 2*delayWindow: // neither side had anything to say for long
+		*d = delay{known: true, now: took, old: took, began: now, stamp: stamp}
+	case passed > delayWindow:
+		d.old, d.now, d.began, d.stamp = d.now, took, now, stamp
 	default:
 		d.now = min(d.now, took)
 	}

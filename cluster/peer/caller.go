@@ -97,11 +97,12 @@ func (l *lane) calls(ctx context.Context, conn *grpc.ClientConn, client peerv1.P
 	if err := stream.RecvMsg(res); err != nil {
 		return err
 	}
-	boot, err := greeted(res.hello)
+	boot, w, err := greeted(res.hello)
 	if err != nil {
 		return err
 	}
 	defer n.end(boot)
+	defer w.stop()
 	n.dialled(conn)
 	defer n.dialled(nil)
 	c := n.caller
@@ -111,7 +112,7 @@ func (l *lane) calls(ctx context.Context, conn *grpc.ClientConn, client peerv1.P
 		defer close(writing)
 		c.write(ctx, stream)
 	}()
-	err = c.read(stream, res)
+	err = c.read(stream, w, res)
 	cancel()
 	<-writing
 	c.disconnect()
@@ -251,10 +252,13 @@ func (c *caller) freeLocked(at uint32) {
 }
 
 // read tells answers until the stream ends.
-func (c *caller) read(stream grpc.ClientStream, res *answers) error {
+func (c *caller) read(stream grpc.ClientStream, w *watch, res *answers) error {
 	var told []question
 	for {
-		if err := stream.RecvMsg(res); err != nil {
+		w.waiting(true)
+		err := stream.RecvMsg(res)
+		w.waiting(false)
+		if err != nil {
 			return err
 		}
 		told = c.match(told[:0], res.answers)

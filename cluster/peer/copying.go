@@ -2,6 +2,7 @@ package peer
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
@@ -13,7 +14,7 @@ func copyingToProto(c *ownership.Copying) *peerv1.Copying {
 	m := &peerv1.Copying{
 		Stamp: int64(c.Stamp),
 		Snapshots: each(c.Snapshots, func(s *ownership.Snapshot) *peerv1.Snapshot {
-			return &peerv1.Snapshot{Partition: uint32(s.Partition), At: l.position(s.At), Past: l.positions(s.Past), State: s.State}
+			return &peerv1.Snapshot{Partition: uint32(s.Partition), At: l.position(s.At), Past: l.positions(s.Past), State: s.State, Closed: int64(s.Closed)}
 		}),
 		Deltas: each(c.Deltas, func(d *ownership.Delta) *peerv1.Delta {
 			return &peerv1.Delta{
@@ -35,7 +36,7 @@ func copyingOf(m *peerv1.Copying) (*ownership.Copying, error) {
 		Snapshots: each(m.GetSnapshots(), func(s **peerv1.Snapshot) ownership.Snapshot {
 			return ownership.Snapshot{
 				Partition: r.partition((*s).GetPartition()), At: r.position((*s).GetAt()),
-				Past: r.positions((*s).GetPast()), State: (*s).GetState(),
+				Past: r.positions((*s).GetPast()), State: (*s).GetState(), Closed: time.Duration((*s).GetClosed()),
 			}
 		}),
 		Deltas: each(m.GetDeltas(), func(d **peerv1.Delta) ownership.Delta {

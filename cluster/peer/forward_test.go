@@ -206,8 +206,13 @@ func TestDeadlinesTravelWithoutClocks(t *testing.T) {
 		{1010, 5013, 5010}, // this one 3 ms more
 		{1020, 5018, 5018}, // this one less than all before
 		{1030, 5030, 5028},
-		{60_000, 64_050, 63_998},    // the next window: the one before still counts
-		{120_000, 124_050, 124_050}, // and no more
+		{3_040, 7_060, 7_038},       // the next window: the one before still counts
+		{5_050, 9_080, 9_070},       // and no more
+		{60_000, 64_050, 64_050},    // after a silence nothing is known
+		{60_010, 64_360, 64_060},    // the sender's clock stood still for 300 ms,
+		{62_010, 66_360, 66_060},    //
+		{64_020, 68_370, 68_370},    // which is known before long
+		{120_000, 124_050, 124_050}, //
 		{120_010, 124_070, 124_060}, // 10 ms late
 		{120_020, 124_068, 124_068}, // the least of now and before
 		{181_000, 185_048, 185_048}, //

@@ -21,7 +21,7 @@ func (t *Transport) hello(to string) *peerv1.Hello {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return &peerv1.Hello{
-		Protocol: Protocol, Name: t.Name, Boot: t.boot, Cluster: t.Cluster, To: to, Seen: t.seen[to],
+		Protocol: Protocol, Name: t.Name, Boot: t.boot, Cluster: t.Cluster, To: to, Seen: t.seen[to], Signs: true,
 	}
 }
 

@@ -20,8 +20,15 @@ const (
 	firstPause  = 20 * time.Millisecond // between two tries, after one that is made at once
 	lastPause   = 500 * time.Millisecond
 	steady      = time.Second     // a stream that lasted so long begins anew at once
-	silence     = 3 * time.Second // of a node, until its streams begin anew
-	sign        = time.Second     // a node says so often that it lives, if nothing else
+	greetMost   = 3 * time.Second // until a node has said hello
+)
+
+// A stream says every sign that it lives, if nothing else; one that is silent for so long begins
+// anew: without frames all streams of the node, as it is lost to us; without copies or answers
+// their own, which may have been lost on the way while the others are not.
+var (
+	sign    = [laneKinds]time.Duration{frameLane: time.Second, copyLane: 250 * time.Millisecond, callLane: 250 * time.Millisecond}
+	silence = [laneKinds]time.Duration{frameLane: 3 * time.Second, copyLane: time.Second, callLane: time.Second}
 )
 
 // laneKind is what a stream carries.
@@ -66,31 +73,39 @@ func (l *lane) cut() {
 // run connects to addr again and again.
 func (l *lane) run(ctx context.Context, addr string) {
 	pause := time.Duration(0)
+	kick := l.kick
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	for {
 		select {
 		case <-wait.C:
-		case <-l.kick:
+		case <-kick:
 		case <-ctx.Done():
 			return
 		}
 		began := time.Now()
-		err := l.visit(ctx, addr)
+		reached, err := l.visit(ctx, addr)
 		if ctx.Err() != nil {
 			return
 		}
 		l.node.t.complain(l, addr, err)
-		if time.Since(began) > steady+dialTimeout {
+		lasted := time.Since(began) > steady+dialTimeout
+		if lasted {
 			pause = 0
+		}
+		// Whoever can be reached and ends the stream at once is not to be asked again at once,
+		// whatever happens meanwhile: it may be that which makes it happen.
+		kick = l.kick
+		if reached && !lasted {
+			kick = nil
 		}
 		wait.Reset(pause)
 		pause = min(max(2*pause, firstPause), lastPause)
 	}
 }
 
-// visit connects once, and returns when the stream has ended.
-func (l *lane) visit(ctx context.Context, addr string) error {
+// visit connects once, and returns when the stream has ended, and whether the node was reached.
+func (l *lane) visit(ctx context.Context, addr string) (reached bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l.mu.Lock()
@@ -102,33 +117,37 @@ func (l *lane) visit(ctx context.Context, addr string) error {
 	raw, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		l.node.refused(addr, state, err)
-		return err
+		return false, err
 	}
 	conn, err := l.node.t.wrap(raw, addr)
 	if err != nil {
 		raw.Close()
-		return err
+		return true, err
 	}
 	defer raw.Close() // in case it was not taken
 	defer conn.Close()
 	// Nobody may take longer than that to say hello.
-	patience := time.AfterFunc(silence, cancel)
+	patience := time.AfterFunc(greetMost, cancel)
 	defer patience.Stop()
-	greeted := func(h *peerv1.Hello) (boot uint64, err error) {
+	greeted := func(h *peerv1.Hello) (boot uint64, w *watch, err error) {
 		if !patience.Stop() {
-			return 0, context.DeadlineExceeded
+			return 0, nil, context.DeadlineExceeded
 		}
-		return l.met(h, addr)
+		if boot, err = l.met(h, addr); err == nil && (h.GetSigns() || l.kind == frameLane) {
+			w = newWatch(silence[l.kind], l.silent)
+		}
+		return boot, w, err
 	}
 	client := peerv1.NewPeerServiceClient(conn)
 	switch l.kind {
 	case frameLane:
-		return l.frames(ctx, client, greeted)
+		err = l.frames(ctx, client, greeted)
 	case copyLane:
-		return l.copies(ctx, client, greeted)
+		err = l.copies(ctx, client, greeted)
 	default:
-		return l.calls(ctx, conn, client, greeted)
+		err = l.calls(ctx, conn, client, greeted)
 	}
+	return true, err
 }
 
 var errUsed = errors.New("the connection has ended")
@@ -176,8 +195,18 @@ func (l *lane) met(h *peerv1.Hello, addr string) (boot uint64, err error) {
 
 var errOlder = errors.New("an earlier life of the node answers there")
 
-// greeting takes the hello of whom we called.
-type greeting func(*peerv1.Hello) (boot uint64, err error)
+// greeting takes the hello of whom we called. From then on its stream is watched, unless it
+// is of a version that does not sign there.
+type greeting func(*peerv1.Hello) (boot uint64, w *watch, err error)
+
+// silent gives up a stream that nothing was heard on.
+func (l *lane) silent() {
+	if l.kind == frameLane {
+		l.node.cut()
+		return
+	}
+	l.cut()
+}
 
 // letters is a stream of posts that we receive.
 type letters interface{ RecvMsg(m any) error }
@@ -188,9 +217,7 @@ func (l *lane) frames(ctx context.Context, client peerv1.PeerServiceClient, gree
 	if err != nil {
 		return err
 	}
-	watch := newWatch(n.cut)
-	defer watch.stop()
-	return l.read(stream, watch, greeted, func(boot uint64, b []byte) error {
+	return l.read(stream, greeted, func(boot uint64, b []byte) error {
 		f, err := decodeFrame(b)
 		if err == nil {
 			n.t.Handler.Frame(n.name, boot, f)
@@ -205,7 +232,7 @@ func (l *lane) copies(ctx context.Context, client peerv1.PeerServiceClient, gree
 	if err != nil {
 		return err
 	}
-	return l.read(stream, nil, greeted, func(boot uint64, b []byte) error {
+	return l.read(stream, greeted, func(boot uint64, b []byte) error {
 		c, err := decodeCopying(b)
 		if err == nil {
 			n.t.Handler.Copying(n.name, boot, c)
@@ -215,16 +242,17 @@ func (l *lane) copies(ctx context.Context, client peerv1.PeerServiceClient, gree
 }
 
 // read hands over letters until the stream ends.
-func (l *lane) read(stream letters, w *watch, greeted greeting, deliver func(boot uint64, letter []byte) error) error {
+func (l *lane) read(stream letters, greeted greeting, deliver func(boot uint64, letter []byte) error) error {
 	p := new(post)
 	if err := stream.RecvMsg(p); err != nil {
 		return err
 	}
-	boot, err := greeted(p.hello)
+	boot, w, err := greeted(p.hello)
 	if err != nil {
 		return err
 	}
 	defer l.node.end(boot)
+	defer w.stop()
 	r := reader{deliver: func(letter []byte) error { return deliver(boot, letter) }}
 	for {
 		w.waiting(true)

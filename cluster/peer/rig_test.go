@@ -286,6 +286,7 @@ type relay struct {
 
 	mu    sync.Mutex
 	held  bool
+	dead  map[net.Conn]bool // what comes by these goes nowhere
 	freed *sync.Cond
 	conns []net.Conn
 }
@@ -322,7 +323,7 @@ func (r *relay) copy(dst, src net.Conn) {
 	for {
 		n, err := src.Read(b)
 		r.mu.Lock()
-		for r.held {
+		for r.held || r.dead[src] && err == nil {
 			r.freed.Wait()
 		}
 		r.mu.Unlock()
@@ -330,6 +331,13 @@ func (r *relay) copy(dst, src net.Conn) {
 			return
 		}
 	}
+}
+
+// kill lets connection i carry nothing any more, and says so to nobody.
+func (r *relay) kill(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dead = map[net.Conn]bool{r.conns[2*i]: true, r.conns[2*i+1]: true}
 }
 
 func (r *relay) setHeld(held bool) {
@@ -349,6 +357,9 @@ func (r *relay) cut() {
 }
 
 func (r *relay) close() {
+	r.mu.Lock()
+	r.dead = nil
+	r.mu.Unlock()
 	r.l.Close()
 	r.setHeld(false)
 	r.cut()

@@ -65,7 +65,8 @@ func (t *Transport) open(kind laneKind, h *peerv1.Hello, send func(*peerv1.Hello
 		t.journal.warn("a node is refused", short(h.GetName()), status.Convert(err).Message())
 		return nil, nil, err
 	}
-	if err := send(t.hello(h.GetName())); err != nil {
+	ours := t.hello(h.GetName())
+	if err := send(ours); err != nil {
 		return nil, nil, err
 	}
 	s := &session{over: make(chan struct{})}
@@ -73,6 +74,10 @@ func (t *Transport) open(kind laneKind, h *peerv1.Hello, send func(*peerv1.Hello
 		s.out = newOutbox()
 	}
 	t.mu.Lock()
+	if t.boot != ours.GetBoot() { // it rose meanwhile: who was told the former would take us for an earlier life
+		t.mu.Unlock()
+		return nil, nil, errAnew
+	}
 	n := t.nodeLocked(h.GetName())
 	begun := !older && n.begin(h.GetBoot(), "")
 	if begun {
@@ -140,16 +145,12 @@ func (t *Transport) letters(kind laneKind, h *peerv1.Hello, stream poster) error
 		send:    func(p *post) error { return stream.SendMsg(p) },
 		dropped: func() { t.journal.warn("a node does not keep up: letters to it were dropped", n.name, kind.String()) },
 	}
-	var signs <-chan time.Time
-	if kind == frameLane {
-		ticker := time.NewTicker(sign)
-		defer ticker.Stop()
-		signs = ticker.C
-	}
+	signs := time.NewTicker(sign[kind])
+	defer signs.Stop()
 	for {
 		select {
 		case <-s.out.wake:
-		case <-signs:
+		case <-signs.C:
 			if err := w.send(new(post)); err != nil {
 				return err
 			}

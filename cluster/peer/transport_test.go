@@ -167,6 +167,54 @@ func TestANodeThatHangsIsNotGone(t *testing.T) {
 	}
 }
 
+// A connection that carries nothing any more, which no side is told of, is given up, whatever it
+// was for. It once was not, for copies and for calls, and what was held and copied between the
+// two was not decided any more.
+func TestADeadConnectionIsGivenUp(t *testing.T) {
+	for i := range laneKinds {
+		t.Run(i.String(), func(t *testing.T) {
+			t.Parallel()
+			a, b := start(t, "a", 1), start(t, "b", 1)
+			r := newRelay(t, b.addr)
+			a.SetPeers([]Address{{"b", r.addr}})
+			b.SetPeers([]Address{{"a", a.addr}})
+			eventually(t, "they are connected", func() bool { return a.connected("b") })
+			r.kill(int(i))
+			began := time.Now()
+			frames, copies := len(a.heardFrames()), len(a.heardCopies())
+			eventually(t, "all goes on", func() bool {
+				b.Send("a", &ownership.Letters{Frame: new(ownership.Frame), Copying: &ownership.Copying{Acks: []ownership.Ack{{Partition: 1}}}})
+				answered := make(chan Answer, 1)
+				call := &Call{Kind: Check, Tier: "t", Deadline: now().Add(50 * time.Millisecond)}
+				a.Forward(t.Context(), "b", []*Call{call}, func(_ int, a Answer) { answered <- a })
+				answer := <-answered
+				return len(a.heardFrames()) > frames && len(a.heardCopies()) > copies && !answer.Undecided && !answer.Unknown
+			})
+			t.Logf("after %v", time.Since(began))
+		})
+	}
+}
+
+// Whoever greets and then ends the stream is asked again after a pause, whatever streams begin
+// and end meanwhile. Two nodes that refused each other once did nothing else any more.
+func TestRefusedStreamsPause(t *testing.T) {
+	a, b := start(t, "a", 5), start(t, "b", 1)
+	a.SetPeers([]Address{{"b", b.addr}})
+	b.SetPeers([]Address{{"a", a.addr}})
+	eventually(t, "they are connected", func() bool { return a.connected("b") })
+	// Another a, of an earlier life: b greets it, and refuses its streams.
+	earlier := start(t, "a", 3)
+	b.SetPeers([]Address{{"a", earlier.addr}})
+	earlier.SetPeers([]Address{{"b", b.addr}})
+	eventually(t, "it is refused", func() bool { return b.inMsgs.Load() > 0 && earlier.log.count("later life") > 0 })
+	before := b.inMsgs.Load() + earlier.inMsgs.Load()
+	time.Sleep(time.Second)
+	// Six lanes, each after 20, 40, … 500 ms; and a's signs.
+	if tries := b.inMsgs.Load() + earlier.inMsgs.Load() - before; tries > 60 {
+		t.Errorf("%d tries in a second", tries)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	a, b, c := start(t, "a", 1), start(t, "b", 1), start(t, "c", 1, cluster(8))
 	a.SetPeers([]Address{{"x", b.addr}, {"c", c.addr}})

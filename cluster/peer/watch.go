@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// A watch calls cut when nothing was heard for the time of silence. It counts in steps, so
+// A watch calls cut when nothing was heard for so long. It counts in steps, so
 // that a process that was stopped for long hears what has come before it judges.
 type watch struct {
-	cut func()
+	most time.Duration
+	cut  func()
 
 	mu      sync.Mutex // guards what follows
 	timer   *time.Timer
@@ -19,11 +20,11 @@ type watch struct {
 
 const silentSteps = 6
 
-func newWatch(cut func()) *watch {
-	w := &watch{cut: cut}
+func newWatch(most time.Duration, cut func()) *watch {
+	w := &watch{most: most, cut: cut}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(silence/silentSteps, w.step)
+	w.timer = time.AfterFunc(most/silentSteps, w.step)
 	return w
 }
 
@@ -41,7 +42,7 @@ func (w *watch) step() {
 		w.cut()
 		return
 	}
-	w.timer.Reset(silence / silentSteps)
+	w.timer.Reset(w.most / silentSteps)
 }
 
 // waiting tells whether the reader listens from now on. A nil watch does not care.
@@ -55,6 +56,9 @@ func (w *watch) waiting(listens bool) {
 }
 
 func (w *watch) stop() {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over = true

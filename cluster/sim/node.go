@@ -31,7 +31,7 @@ type node struct {
 	woke     moment
 
 	seen    []moment        // when gossip last reached each node
-	met     []moment        // when it first did
+	met     []moment        // when it first did, in both present lives
 	after   []time.Duration // how long each may be unreachable before it is declared dead
 	falsely []moment        // until when each is wrongly taken for dead
 	alone   bool            // it may start without the others
@@ -55,7 +55,7 @@ func (n *node) start(alone bool) {
 	})
 	n.machine = ownership.New(ownership.Config{
 		Name: n.name, Boot: n.boot, Partitions: w.partitions, Store: prolonging{n.store, w},
-		Rand: rand.New(rand.NewPCG(w.rand.Uint64(), 1)), Horizon: w.window, MinMembers: w.minMembers, Start: n.local(),
+		Rand: rand.New(rand.NewPCG(w.rand.Uint64(), 1)), Horizon: w.window, MinMembers: w.minMembers, Lost: w.lost, Start: n.local(),
 	})
 	if w.trace != nil {
 		n.machine.Note = func(p limiter.PartitionID, what string) { w.note("%s p%d: %s", n.name, p, what) }
@@ -67,6 +67,9 @@ func (n *node) start(alone bool) {
 	for i := range n.seen {
 		n.seen[i], n.met[i] = never, 1<<60
 		n.after[i] = w.between(1500*time.Millisecond, 2500*time.Millisecond)
+		if o := w.nodes[i]; o.met != nil {
+			o.met[n.index] = 1 << 60 // it met another life
+		}
 	}
 	n.told = make(map[limiter.PartitionID]string)
 	n.woke = w.now

@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"time"
+
+	"github.com/overten/sluice/cluster/ownership"
 )
 
 // Options say how a seed is run.
@@ -60,6 +62,9 @@ func Run(seed uint64, o Options) Result {
 	}
 	w = newWorld(seed, nodes, 1+w.rand.IntN(2), t)
 	w.engine = o.Engine || seed/kinds%4 == 3
+	if seed%8 == 3 {
+		w.lost = ownership.LostClosed
+	}
 	if nodes > 2 && w.chance(0.15) {
 		w.minMembers = 2
 		if w.chance(0.5) {

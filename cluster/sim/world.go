@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/cluster/ring"
 )
 
@@ -21,7 +22,8 @@ type world struct {
 	partitions int
 	window     time.Duration
 	minMembers int
-	engine     bool // state is kept in limiter.Tables
+	lost       ownership.Lost // what is done about partitions that nobody has
+	engine     bool           // state is kept in limiter.Tables
 	net        network
 	ledger     ledger
 	leases     leases

@@ -228,7 +228,9 @@ type Hello struct {
 	// The name that the sender believes the receiver to have.
 	To string `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
 	// The highest boot of the receiver's name that the sender has seen; 0: none.
-	Seen          uint64 `protobuf:"fixed64,6,opt,name=seen,proto3" json:"seen,omitempty"`
+	Seen uint64 `protobuf:"fixed64,6,opt,name=seen,proto3" json:"seen,omitempty"`
+	// The sender says on each of its streams that it lives: one that is silent can be given up.
+	Signs         bool `protobuf:"varint,7,opt,name=signs,proto3" json:"signs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -303,6 +305,13 @@ func (x *Hello) GetSeen() uint64 {
 		return x.Seen
 	}
 	return 0
+}
+
+func (x *Hello) GetSigns() bool {
+	if x != nil {
+		return x.Signs
+	}
+	return false
 }
 
 // FramesRequest opens a stream of frames.
@@ -1979,7 +1988,9 @@ type Snapshot struct {
 	// What it has of earlier generations.
 	Past []*Position `protobuf:"bytes,3,rep,name=past,proto3" json:"past,omitempty"`
 	// The state, encoded by the engine.
-	State         []byte `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	State []byte `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	// For how long it is not to be decided, as what is missing was lost: in nanoseconds.
+	Closed        int64 `protobuf:"varint,5,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2040,6 +2051,13 @@ func (x *Snapshot) GetState() []byte {
 		return x.State
 	}
 	return nil
+}
+
+func (x *Snapshot) GetClosed() int64 {
+	if x != nil {
+		return x.Closed
+	}
+	return 0
 }
 
 // Delta is what changed in a partition.
@@ -3821,14 +3839,15 @@ var File_sluice_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_sluice_peer_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x19sluice/peer/v1/peer.proto\x12\x0esluice.peer.v1\"\x89\x01\n" +
+	"\x19sluice/peer/v1/peer.proto\x12\x0esluice.peer.v1\"\x9f\x01\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04boot\x18\x03 \x01(\x06R\x04boot\x12\x18\n" +
 	"\acluster\x18\x04 \x01(\x06R\acluster\x12\x0e\n" +
 	"\x02to\x18\x05 \x01(\tR\x02to\x12\x12\n" +
-	"\x04seen\x18\x06 \x01(\x06R\x04seen\"<\n" +
+	"\x04seen\x18\x06 \x01(\x06R\x04seen\x12\x14\n" +
+	"\x05signs\x18\a \x01(\bR\x05signs\"<\n" +
 	"\rFramesRequest\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x15.sluice.peer.v1.HelloR\x05hello\"\x96\x01\n" +
 	"\x0eFramesResponse\x12+\n" +
@@ -3952,12 +3971,13 @@ const file_sluice_peer_v1_peer_proto_rawDesc = "" +
 	"\x05lives\x18\x02 \x03(\v2\x14.sluice.peer.v1.LifeR\x05lives\x126\n" +
 	"\tsnapshots\x18\x03 \x03(\v2\x18.sluice.peer.v1.SnapshotR\tsnapshots\x12-\n" +
 	"\x06deltas\x18\x04 \x03(\v2\x15.sluice.peer.v1.DeltaR\x06deltas\x12'\n" +
-	"\x04acks\x18\x05 \x03(\v2\x13.sluice.peer.v1.AckR\x04acks\"\x96\x01\n" +
+	"\x04acks\x18\x05 \x03(\v2\x13.sluice.peer.v1.AckR\x04acks\"\xae\x01\n" +
 	"\bSnapshot\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12(\n" +
 	"\x02at\x18\x02 \x01(\v2\x18.sluice.peer.v1.PositionR\x02at\x12,\n" +
 	"\x04past\x18\x03 \x03(\v2\x18.sluice.peer.v1.PositionR\x04past\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\fR\x05state\"\x9e\x01\n" +
+	"\x05state\x18\x04 \x01(\fR\x05state\x12\x16\n" +
+	"\x06closed\x18\x05 \x01(\x03R\x06closed\"\x9e\x01\n" +
 	"\x05Delta\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x121\n" +
