@@ -96,11 +96,12 @@ func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }
 // LocalState gives a member that exchanges all it knows with us the boot numbers that we know.
 func (d *delegate) LocalState(bool) []byte { return d.g.roster.encodeBoots() }
 
-// MergeRemoteState takes in the other's.
+// MergeRemoteState takes in the other's. It comes last of what an exchange brings.
 func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	if err := d.g.roster.mergeBoots(b); err != nil {
 		d.g.journal.debug("boot numbers of a member are ignored", "error", err.Error())
 	}
+	d.g.roster.wasTold()
 }
 
 func addrOf(n *memberlist.Node) netip.AddrPort {

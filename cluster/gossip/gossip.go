@@ -133,7 +133,8 @@ func (g *Gossip) Changes() <-chan struct{} { return g.roster.changes }
 // the one with the highest boot number, which for our own name need not be this one.
 func (g *Gossip) Members() []Meta { return g.roster.members() }
 
-// Joined tells whether this node has met another member since Start.
+// Joined tells whether this node has met another member since Start, and heard all that that one
+// knows: also of an earlier life of this node.
 func (g *Gossip) Joined() bool { return g.roster.hasJoined() }
 
 // Highest returns the highest boot number that this node, or a member that it met, ever heard for a

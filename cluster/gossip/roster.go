@@ -28,8 +28,9 @@ type roster struct {
 	lives   map[string]*life
 	lost    map[string]lost   // by name, members that are gone
 	boots   map[string]uint64 // by name, the highest boot number ever heard
-	joined  bool
-	version uint64 // of lives: grows with each event
+	arrived bool              // another member was met,
+	told    bool              // and has told all that it knows, an earlier life of ours too
+	version uint64            // of lives: grows with each event
 }
 
 // A life is one run of a process, from its start to its end. Several may have one name.
@@ -89,8 +90,16 @@ func (r *roster) present(id string, m Meta, addr netip.AddrPort) {
 func (r *roster) arrivedLocked(name string) {
 	delete(r.lost, name)
 	if name != r.name {
-		r.joined = true
+		r.arrived = true
 	}
+}
+
+// wasTold notes that another member has told all that it knows.
+func (r *roster) wasTold() {
+	r.mu.Lock()
+	r.told = true
+	r.mu.Unlock()
+	r.signal()
 }
 
 // gone notes that gossip holds a life for dead. Who drained first has left for good and is not
@@ -213,7 +222,7 @@ func (r *roster) addresses() (living map[netip.AddrPort]bool, missing []netip.Ad
 func (r *roster) hasJoined() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.joined
+	return r.arrived && r.told
 }
 
 func (r *roster) highest(name string) uint64 {

@@ -230,6 +230,22 @@ func TestDeadlinesTravelWithoutClocks(t *testing.T) {
 	}
 }
 
+// Whoever asks and does not read is not answered without bound.
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	a := &answerer{wake: make(chan struct{}, 1)}
+	n := 0
+	for ; !a.unread(); n++ {
+		a.answer(pending{id: uint64(n), kind: Check}, &Answer{Err: limiter.ErrConflict})
+	}
+	bytes := 0
+	for _, b := range a.ready {
+		bytes += len(b)
+	}
+	if bytes < maxAwaited*16 || bytes > (maxReady+2)*pieceBytes {
+		t.Errorf("%d answers of %d bytes wait at most", n, bytes)
+	}
+}
+
 func TestOperatorsAreAnswered(t *testing.T) {
 	a, b := pair(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
