@@ -84,7 +84,10 @@ func (m reading) wait(h *history, w window, cost uint32, now Instant) time.Durat
 	if missing <= 0 {
 		return 0
 	}
-	i := h.firstCovering(m.live, h.unitsBefore(m.live)+uint32(missing))
+	i := m.live // holds one unit at least
+	if missing > 1 {
+		i = h.firstCovering(i, h.unitsBefore(i)+uint32(missing))
+	}
 	return roundUp(h.expiry(i, w.per).Sub(now))
 }
 

@@ -19,7 +19,9 @@ package limiter
 // as differences to a base. Up to eight narrow or four wide cells fit into the
 // record; more are kept in a tree of chunks with up to five branches at the
 // record and sixteen at each chunk, so that a cell is found by its position, the
-// front is dropped and the back extended at once, and no cell is ever moved.
+// front is dropped and the back extended at once, and no cell is ever moved. What nearly
+// every decision asks of a tree, the newest cell and the oldest tick, is also in the record:
+// memory is slow, and a tree's ends lie in lines of their own.
 //
 // Invariants:
 //   - ticks grow strictly from entry to entry; so do units.
@@ -48,15 +50,16 @@ type record struct {
 	last    Instant // when the newest entry's latest hit came
 	horizon uint32  // ms: the longest period that the history has to serve
 	meta    uint32  // number of the lease set plus one, or 0 <<9 | entries in words <<5 | occupied <<4 | wide <<3 | height of the tree
-	// Height 0: the cells, with base 0. Else the tree: branches, head, base, entries.
+	// Height 0: the cells, with base 0. Else the tree: branches, edge, head, base, entries.
 	words [inlineWords]uint32
 }
 
 const (
 	inlineWords = 8
-	branches    = 5 // of the record, when its history is a tree
+	branches    = 4 // of the record, when its history is a tree
+	edgeWord    = 4 // of narrow cells: the newest, once more
 	headWord    = 5 // position of the oldest entry
-	baseWord    = 6 // cumulative units before it, modulo the cell's width
+	baseWord    = 6 // cumulative units before it, modulo the cell's width; of narrow cells its tick, above that
 	countWord   = 7 // entries
 
 	fan      = chunkWords // branches of a chunk
@@ -104,10 +107,13 @@ func (r *record) clear() { r.meta &^= heightMask | wideBit | countMask }
 // base returns the cumulative units before the oldest entry.
 func (r *record) base() uint32 {
 	if r.height() > 0 {
-		return r.words[baseWord]
+		return r.words[baseWord] & r.mask()
 	}
 	return 0
 }
+
+// hasEdges tells whether the ends of the history are in the record, though it is a tree.
+func (r *record) hasEdges() bool { return r.height() > 0 && !r.wide() }
 
 // mask covers the bits of a tick and of a count of units.
 func (r *record) mask() uint32 {
@@ -135,6 +141,9 @@ func (h *history) cell(i uint32) (tick, cum uint32) {
 }
 
 func (h *history) farCell(i uint32) (tick, cum uint32) {
+	if h.hasEdges() && i == h.entries()-1 {
+		return h.words[edgeWord] >> 16, h.words[edgeWord] & narrowMask
+	}
 	words, at := h.slot(i)
 	if h.wide() {
 		return words[2*at], words[2*at+1]
@@ -149,6 +158,9 @@ func (h *history) setCell(i, tick, cum uint32) {
 		return
 	}
 	words[at] = tick<<16 | cum&narrowMask
+	if h.hasEdges() && i == h.entries()-1 {
+		h.words[edgeWord] = words[at]
+	}
 }
 
 // units returns how many units entries 0 to i hold.
@@ -170,6 +182,9 @@ func (h *history) total() uint32 { return h.unitsBefore(h.entries()) }
 
 // age returns how many milliseconds the tick of entry i lies before the newest.
 func (h *history) age(i uint32) int64 {
+	if i == 0 && h.hasEdges() {
+		return int64((uint32(h.newest) - h.words[baseWord]>>16) & narrowMask)
+	}
 	tick, _ := h.cell(i)
 	return int64((uint32(h.newest) - tick) & h.mask())
 }
@@ -240,6 +255,10 @@ func (h *history) dropFront(k uint32) {
 	if h.height() == 0 {
 		h.dropInline(k, n, base)
 		return
+	}
+	if !h.wide() {
+		oldest, _ := h.cell(k)
+		base |= oldest << 16
 	}
 	h.words[baseWord] = base
 	h.words[countWord] = n - k
@@ -321,7 +340,7 @@ func (h *history) sharpen() {
 // of units within 32 bits.
 func (h *history) trim(units uint32) (trimmed bool) {
 	surplus := int64(h.total()) - int64(units)
-	if surplus < int64(h.units(0)) {
+	if surplus <= 0 || surplus < int64(h.units(0)) {
 		return false
 	}
 	h.dropFront(h.firstCovering(0, uint32(surplus)+1))

@@ -49,7 +49,12 @@ func (h *history) releaseLeaves(first, last uint32, whole bool) {
 func (h *history) plant() {
 	ref := h.chunks.alloc()
 	copy(h.chunks.at(ref)[:], h.words[:])
-	h.words = [inlineWords]uint32{0: ref, countWord: h.entries()}
+	n := h.entries()
+	newest, oldest := h.words[n-1], h.words[0]&^narrowMask
+	if h.wide() {
+		newest, oldest = 0, 0
+	}
+	h.words = [inlineWords]uint32{0: ref, edgeWord: newest, baseWord: oldest, countWord: n}
 	h.meta++
 }
 

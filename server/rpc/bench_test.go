@@ -1,0 +1,71 @@
+package rpc
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/overten/sluice/limiter"
+	"github.com/overten/sluice/limiter/policy"
+)
+
+// BenchmarkBatch measures a check of a batch of 1,000 on its whole way through a node but for
+// grpc: parsed, decided and answered. So many keys are in the table, each with so many hits in
+// its window, as many of which expire as come.
+func BenchmarkBatch(b *testing.B) {
+	for _, c := range []struct{ keys, hits int }{{10_000, 4}, {10_000, 60}, {100_000, 4}, {100_000, 60}, {1_000_000, 4}} {
+		b.Run(fmt.Sprintf("keys=%d/hits=%d", c.keys, c.hits), func(b *testing.B) { benchmarkBatch(b, c.keys, c.hits) })
+	}
+}
+
+func benchmarkBatch(b *testing.B, keys, hits int) {
+	const checks, partitions = 1000, 1021
+	table, err := limiter.NewTable(limiter.Config{Partitions: partitions, MaxKeys: keys, LargestLimit: 600})
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := limiter.Instant(time.Hour)
+	secrets := testSecrets(b, "the secret of the cluster")
+	s := NewServer(Config{
+		Table: table, Hasher: limiter.NewHasher(secrets, partitions), Sealer: limiter.NewSealer(secrets, partitions),
+		Policy: policy.Default(), Clock: func() (limiter.Instant, time.Time) { return now, start.Add(time.Duration(now)) },
+		Log: slog.New(slog.DiscardHandler),
+	}).service
+	requests := make([][]byte, max(keys/checks, 100))
+	for i := range requests {
+		for range checks {
+			key := fmt.Sprintf("sk_live_%024x", rand.IntN(keys))
+			item := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), key)
+			item = protowire.AppendString(protowire.AppendTag(item, 2, protowire.BytesType), "enterprise")
+			requests[i] = protowire.AppendBytes(protowire.AppendTag(requests[i], 3, protowire.BytesType), item)
+		}
+	}
+	in := new(streamRequest)
+	batch := func(i int) {
+		now = now.Add(time.Minute / time.Duration(keys*hits/checks))
+		in.reset()
+		in.receive(mem.SliceBuffer(requests[i%len(requests)]))
+		if in.err != nil {
+			b.Fatal(in.err)
+		}
+		of, err := s.decideAll(nil, newBatchAnswer(2, nil, len(in.checks)), in.checks)
+		if err != nil {
+			b.Fatal(err)
+		}
+		of.answer.buffer().Free()
+	}
+	for i := range keys * hits / checks {
+		batch(i)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		batch(i)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/checks, "ns/check")
+}
