@@ -96,6 +96,16 @@ func (m *Machine) Copies(p limiter.PartitionID) []string {
 	return names
 }
 
+// Leaving tells whether a copy of a partition that this node holds was told to leave.
+func (m *Machine) Leaving(p limiter.PartitionID, copyAt string) bool {
+	h := m.parts[p].hold
+	if h == nil {
+		return false
+	}
+	c := h.copyAt(copyAt)
+	return c != nil && c.leaving
+}
+
 // Touched calls each for every partition whose Route may have changed since the last call.
 func (m *Machine) Touched(each func(limiter.PartitionID)) {
 	for _, id := range m.touched {

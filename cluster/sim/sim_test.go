@@ -63,6 +63,7 @@ func TestSeedsThatFoundFaults(t *testing.T) {
 		60917:  "the same, with a copy of a node that joined",
 		136293: "a copy that woke knew that a node had died, not that it lived again with a fresher copy",
 		139009: "a check of ours: a node that had started alone, with nothing, knew no such lease, which was taken for its release",
+		245644: "a check of ours: a copy that had been told to leave, as all others were leaving, was reckoned with",
 		400839: "the only node that a new one knew died, and it began from nothing what others held",
 		803222: "nodes that left were kept by copies that a holder did not count on, as it may not decide alone",
 	} {

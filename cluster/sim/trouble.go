@@ -138,7 +138,8 @@ func (w *world) excuse(n *node) time.Duration {
 	return 8 * time.Millisecond
 }
 
-// covered tells whether each partition that is held at all has a copy, on nodes that work.
+// covered tells whether each partition that is held at all has a copy that stays, on nodes
+// that work.
 func (w *world) covered() bool {
 	for p := range w.partitions {
 		safe := false
@@ -147,7 +148,7 @@ func (w *world) covered() bool {
 				continue
 			}
 			for _, name := range n.machine.Copies(limiter.PartitionID(p)) {
-				if c := w.byName[name]; c.up && !c.paused {
+				if c := w.byName[name]; c.up && !c.paused && !n.machine.Leaving(limiter.PartitionID(p), name) {
 					safe = true
 				}
 			}
