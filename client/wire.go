@@ -13,7 +13,7 @@ import (
 )
 
 // The messages of CheckStream are written and read here and not by protobuf, which would make
-// a message and several pieces of memory of each check, several times what all else takes. What
+// a message and several pieces of memory of each check. What
 // is on the wire is the same: the tests compare.
 
 // outgoing is a CheckStreamRequest.

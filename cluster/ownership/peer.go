@@ -117,11 +117,11 @@ func (s *shift) note(sent, received limiter.Instant) {
 	}
 }
 
-// answered notes a message sent then, and received now, that answers one of ours which was
-// sent before: the true difference is not smaller than that the way there took all of the
-// time. It is what tells that a peer's clock stood still, in a guest that was moved.
-func (s *shift) answered(asked, sent, received limiter.Instant) {
-	least := received.Sub(sent) - received.Sub(asked)
+// answered notes a message that answers one of ours, which was sent when it asked: had the way
+// there taken no time, this would be the difference, and it is not smaller. That tells that a
+// peer's clock stood still, in a guest that was moved.
+func (s *shift) answered(asked, sent limiter.Instant) {
+	least := asked.Sub(sent)
 	s.now, s.old = max(s.now, least), max(s.old, least)
 }
 

@@ -10,7 +10,7 @@ func (m *Machine) Receive(now limiter.Instant, from string, boot uint64, f *Fram
 	}
 	for i := range f.Pledges {
 		if asked := f.Pledges[i].Asked; asked > 0 && asked <= now {
-			p.shift.answered(asked, f.Stamp, now)
+			p.shift.answered(asked, f.Stamp)
 		}
 	}
 	if m.now.Sub(f.Stamp.Add(p.shift.value())) > Binding {

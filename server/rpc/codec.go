@@ -166,8 +166,7 @@ func join(data mem.BufferSlice) mem.Buffer {
 }
 
 // buffers are those of long messages. grpc's own pool has one size for all from 32 KiB to 1 MiB,
-// and overwrites all of it each time it is taken, which costs a batch as much as half its
-// decisions. Who takes a buffer here writes all that it uses.
+// and overwrites all of it each time it is taken. Who takes a buffer here writes all that it uses.
 var buffers bufferPool
 
 // bufferPool has buffers by powers of two.

@@ -16,7 +16,7 @@ import (
 // wipes these has wiped them all, also those of fields that were given twice or should not be
 // there. Those strings must not outlive the call.
 //
-// Checks are parsed into types of ours, in a tenth of protobuf's time. What they mean is
+// Checks are parsed into types of ours, without memory of their own for each. What they mean is
 // protobuf's, field by field: the tests compare the two.
 
 // A check is one CheckRequest.
