@@ -100,18 +100,16 @@ type shift struct {
 	known    bool
 	now, old time.Duration // the smallest of this window and of the one before
 	began    limiter.Instant
-	stamp    limiter.Instant // of the first message of this window
 }
 
 func (s *shift) note(sent, received limiter.Instant) {
 	d, passed := received.Sub(sent), received.Sub(s.began)
 	switch {
-	case !s.known || passed > 2*shiftWindow && sent.Sub(s.stamp) > 2*shiftWindow:
-		// Neither side said anything for long (one that sleeps finds what was said meanwhile):
-		// clocks may have drifted.
-		*s = shift{known: true, now: d, old: d, began: received, stamp: sent}
+	case !s.known:
+		*s = shift{known: true, now: d, old: d, began: received}
 	case passed > shiftWindow:
-		s.old, s.now, s.began, s.stamp = s.now, d, received, sent
+		// After a silence d alone would not do: one that sleeps finds what was said meanwhile.
+		s.old, s.now, s.began = s.now+max(passed-2*shiftWindow, 0)/driftMost, d, received
 	default:
 		s.now = min(s.now, d)
 	}
