@@ -45,6 +45,7 @@ var rules = []struct {
 	{"cluster/ownership", "", "context", "the machine knows no goroutine"},
 	{"", "cluster/ring", "github.com/buraksezer/consistent", "one package knows how the ring is made"},
 	{"", "cluster/gossip", "github.com/hashicorp/memberlist", "one package knows how members are found"},
+	{"", "server/metrics", "github.com/prometheus/", "one package knows who collects what is counted"},
 	{"server", "", module + "client", "a node asks no node through the gateways' client"},
 	{"server", "", module + "cmd", "dependencies point one way: cmd imports server"},
 	{"server", "", "github.com/spf13/", "only the command knows its flags"},

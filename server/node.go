@@ -18,6 +18,7 @@ import (
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	"github.com/overten/sluice/server/admin"
+	"github.com/overten/sluice/server/metrics"
 	"github.com/overten/sluice/server/rpc"
 )
 
@@ -139,7 +140,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	hasher := limiter.NewHasher(secrets, Partitions)
 	of := rpc.Config{
 		Table: n.table, Hasher: hasher, Sealer: limiter.NewSealer(secrets, Partitions),
-		Policy: c.Policy, Clock: n.clock, Log: c.Log,
+		Policy: c.Policy, Clock: n.clock, Log: c.Log, Metrics: metrics.New(),
 	}
 	if n.cluster != nil {
 		of.Cluster, of.Topology = n.cluster, topology{n.cluster}
@@ -163,6 +164,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	if n.adminAt != nil {
 		n.admin = admin.NewServer(admin.Config{
 			Node: c.Cluster.Name, Partitions: Partitions, Cluster: n.cluster, Hasher: hasher, Policy: c.Policy, Log: c.Log,
+			Metrics: of.Metrics.Handler(c.Cluster.Version),
 		})
 		n.workers.Go(func() { n.fail(n.admin.Serve(n.adminAt)) })
 		n.warn("operators", n.adminAt)

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -124,6 +126,7 @@ func (l *logBuffer) String() string {
 // rig is a server on loopback and a client of it.
 type rig struct {
 	adminv1.AdminServiceClient
+	addr   string
 	conn   *grpc.ClientConn
 	server *admin.Server
 	hasher limiter.Hasher
@@ -139,7 +142,8 @@ func serve(t *testing.T, cluster admin.Cluster, p *policy.Policy) *rig {
 	r := &rig{hasher: limiter.NewHasher(secrets, partitions), log: &logBuffer{}}
 	r.server = admin.NewServer(admin.Config{
 		Node: "b", Partitions: partitions, Cluster: cluster, Hasher: r.hasher, Policy: p,
-		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:     slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "some 1\n") }),
 	})
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -151,7 +155,7 @@ func serve(t *testing.T, cluster admin.Cluster, p *policy.Policy) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.conn = conn
+	r.addr, r.conn = lis.Addr().String(), conn
 	r.AdminServiceClient = adminv1.NewAdminServiceClient(conn)
 	t.Cleanup(func() {
 		_ = conn.Close()

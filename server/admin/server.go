@@ -5,10 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	"github.com/overten/sluice/limiter"
@@ -20,9 +20,10 @@ import (
 const (
 	maxMessage = 64 << 10 // bytes of a request
 	maxStreams = 64       // concurrent calls of one connection
+	maxHeader  = 16 << 10 // bytes of a request's header
 )
 
-// Config says what a Server serves. All fields but Options are required.
+// Config says what a Server serves. All fields up to Log are required.
 type Config struct {
 	Node       string // the name of the node that answers
 	Partitions int    // of the cluster
@@ -30,12 +31,14 @@ type Config struct {
 	Hasher     limiter.Hasher
 	Policy     *policy.Policy
 	Log        *slog.Logger
-	Options    []grpc.ServerOption // further ones, such as credentials; may be nil
+	Metrics    http.Handler        // what Prometheus collects from; nil: there is nothing
+	Options    []grpc.ServerOption // further ones; may be nil
 }
 
-// A Server serves operators on one port, with reflection.
+// A Server serves operators on one port: gRPC, with reflection, and HTTP.
 type Server struct {
 	grpc     *grpc.Server
+	http     *http.Server
 	draining context.Context // ends when the server shuts down
 	drain    context.CancelFunc
 }
@@ -47,10 +50,6 @@ func NewServer(c Config) *Server {
 	guard := guard{log: c.Log}
 	options := append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.UnaryInterceptor(guard.unary),
 		grpc.StreamInterceptor(s.endStream),
 	}, c.Options...)
@@ -59,13 +58,21 @@ func NewServer(c Config) *Server {
 		node: c.Node, partitions: c.Partitions, cluster: c.Cluster, hasher: c.Hasher, policy: c.Policy, log: c.Log,
 	})
 	reflection.Register(s.grpc)
+	s.http = &http.Server{
+		Handler: s.either(s.pages(c.Metrics)), Protocols: new(http.Protocols), MaxHeaderBytes: maxHeader,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: time.Minute, PingTimeout: 20 * time.Second},
+		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), // what callers do wrong
+	}
+	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetUnencryptedHTTP2(true)
 	return s
 }
 
 // Serve accepts connections until the Server is shut down. It returns nil then.
 func (s *Server) Serve(lis net.Listener) error {
-	err := s.grpc.Serve(lis)
-	if errors.Is(err, grpc.ErrServerStopped) {
+	err := s.http.Serve(lis)
+	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
@@ -89,19 +96,12 @@ func (s *Server) endStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServ
 // same end.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.grpc.GracefulStop()
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		s.grpc.Stop()
-		<-done
-		return ctx.Err()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		_ = s.http.Close()
 	}
+	s.grpc.Stop()
+	return err
 }
 
 // service answers calls. Each handler is a method of its own file.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
+	"github.com/overten/sluice/server/metrics"
 )
 
 // BenchmarkBatch measures a check of a batch of 1,000 on its whole way through a node but for
@@ -53,11 +54,13 @@ func benchmarkBatch(b *testing.B, keys, hits int) {
 		if in.err != nil {
 			b.Fatal(in.err)
 		}
-		of, err := s.decideAll(nil, newBatchAnswer(2, nil, len(in.checks)), in.checks)
+		count := s.begin(metrics.CheckStream)
+		of, err := s.decideAll(nil, &count, newBatchAnswer(2, nil, len(in.checks)), in.checks)
 		if err != nil {
 			b.Fatal(err)
 		}
 		of.answer.buffer().Free()
+		count.end(nil)
 	}
 	for i := range keys * hits / checks {
 		batch(i)

@@ -14,12 +14,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/overten/sluice/limiter/contract"
+	"github.com/overten/sluice/server/metrics"
 )
 
 const requestIDKey = "x-request-id"
 
 // call is one call of a client: what it needs beside its request.
 type call struct {
+	counting
 	ctx    context.Context
 	method string
 	id     string // the request id, "" as long as nobody asked for it
@@ -109,19 +111,21 @@ type request[I any] interface {
 	wipe()
 }
 
-// unary makes the method of a service from a handler of ours. It takes the place of the
+// unary makes a method of the service from a handler of ours. It takes the place of the
 // generated one, so that requests that do not parse reach the handler's side, and are
 // wiped when the call is over.
-func unary[I any, P request[I], R any](name string, handle func(*service, *call, P) (R, error)) grpc.MethodDesc {
+func unary[I any, P request[I], R any](method metrics.Method, handle func(*service, *call, P) (R, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{
-		MethodName: name,
+		MethodName: method.String(),
 		Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (_ any, err error) {
 			s := srv.(*service)
 			in := P(new(I))
 			if err := dec(in); err != nil {
 				return nil, err
 			}
-			c := newCall(ctx, name)
+			c := newCall(ctx, method.String())
+			c.counting = s.begin(method)
+			defer func() { c.end(err) }()
 			defer c.finish(s.log, &err)
 			defer in.wipe()
 			if err := in.fault(); err != nil {

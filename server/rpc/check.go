@@ -20,17 +20,18 @@ func (s *service) check(c *call, in *checkRequest) (mem.Buffer, error) {
 	if err := c.ctx.Err(); err != nil {
 		return nil, unavailable("the call's deadline had passed before it was decided")
 	}
-	now, wall := s.read()
-	d, windows, away, err := s.decide(&in.check, field{}, now)
+	wall := wallClock(c.wall.UnixNano())
+	d, windows, away, err := s.decide(&in.check, field{}, &c.counting, c.now)
 	switch {
 	case err != nil:
 		return nil, err
 	case away != nil:
-		away.Deadline = deadline(c.ctx, now)
+		away.Deadline = deadline(c.ctx, c.now)
 		a, err := s.ask(c.ctx, away)
 		if err != nil {
 			return nil, err
 		}
+		s.countAnswer(&c.counting, away, &a.Decision)
 		d, windows = a.Decision, a.Windows
 		_, wall = s.read()
 	case !s.tellable(d.Permit):
@@ -41,12 +42,11 @@ func (s *service) check(c *call, in *checkRequest) (mem.Buffer, error) {
 
 // checkBatch decides many requests.
 func (s *service) checkBatch(c *call, in *batchRequest) (mem.Buffer, error) {
-	b, err := s.decideAll(c.ctx.Done(), newBatchAnswer(1, nil, len(in.checks)), in.checks)
+	b, err := s.decideAll(c.ctx.Done(), &c.counting, newBatchAnswer(1, nil, len(in.checks)), in.checks)
 	if err != nil {
 		return nil, err
 	}
-	now, _ := s.clock()
-	if err := s.complete(c.ctx, b, deadline(c.ctx, now)); err != nil {
+	if err := s.complete(c.ctx, b, deadline(c.ctx, c.now)); err != nil {
 		return nil, err
 	}
 	return b.answer.buffer(), nil
@@ -54,6 +54,7 @@ func (s *service) checkBatch(c *call, in *batchRequest) (mem.Buffer, error) {
 
 // decided is a batch of which all is decided that this node decides.
 type decided struct {
+	count  *counting
 	answer *batchAnswer
 	until  limiter.Instant // the decisions may be told until then
 	away   []*peer.Call    // what another node decides; the answer has gaps for them
@@ -66,8 +67,8 @@ const together = 64
 
 // decideAll decides checks in their order. When done is closed nobody waits for the
 // answer any more, and the rest is left undecided.
-func (s *service) decideAll(done <-chan struct{}, answer *batchAnswer, checks []check) (*decided, error) {
-	b := &decided{answer: answer, until: math.MaxInt64}
+func (s *service) decideAll(done <-chan struct{}, count *counting, answer *batchAnswer, checks []check) (*decided, error) {
+	b := &decided{count: count, answer: answer, until: math.MaxInt64}
 	var now limiter.Instant
 	var wall wallClock
 	for i := range checks {
@@ -79,7 +80,7 @@ func (s *service) decideAll(done <-chan struct{}, answer *batchAnswer, checks []
 			}
 			now, wall = s.read()
 		}
-		d, windows, away, err := s.decide(&checks[i], field{list: "checks", index: i}, now)
+		d, windows, away, err := s.decide(&checks[i], field{list: "checks", index: i}, count, now)
 		switch {
 		case err != nil:
 			answer.fail(err)
@@ -113,14 +114,15 @@ func (s *service) complete(ctx context.Context, b *decided, until limiter.Instan
 			b.answer.fail(err)
 			return
 		}
+		s.countAnswer(b.count, b.away[i], &a.Decision)
 		b.answer.decision(&a.Decision, a.Windows, wall)
 	})
 	return nil
 }
 
-// decide decides a check, which is at place at. The decision may be told until its Permit. If
-// another node decides, the call to make is returned instead.
-func (s *service) decide(c *check, at field, now limiter.Instant) (d limiter.Decision, windows []limiter.WindowState, away *peer.Call, err error) {
+// decide decides and counts a check, which is at place at. The decision may be told until its
+// Permit. If another node decides, the call to make is returned instead.
+func (s *service) decide(c *check, at field, count *counting, now limiter.Instant) (d limiter.Decision, windows []limiter.WindowState, away *peer.Call, err error) {
 	tier, refused, err := s.resolve(c.key, c.tier, at)
 	if err != nil {
 		return d, nil, nil, err
@@ -132,7 +134,9 @@ func (s *service) decide(c *check, at field, now limiter.Instant) (d limiter.Dec
 		}
 	}
 	if refused != limiter.ReasonNone {
-		return limiter.Decision{Reason: refused, Exactness: limiter.Exact, Limit: limitOf(tier), Permit: math.MaxInt64}, nil, nil, nil
+		d = limiter.Decision{Reason: refused, Exactness: limiter.Exact, Limit: limitOf(tier), Permit: math.MaxInt64}
+		count.checked(tier, &d)
+		return d, nil, nil, nil
 	}
 	key := s.hasher.Key(c.key)
 	if s.strict {
@@ -146,7 +150,14 @@ func (s *service) decide(c *check, at field, now limiter.Instant) (d limiter.Dec
 	if d.Exactness == limiter.Undecided {
 		return d, nil, elsewhere(key, tier, cost, c.explain), nil
 	}
+	count.checked(tier, &d)
 	return d, windows, nil, nil
+}
+
+// countAnswer counts what another node decided.
+func (s *service) countAnswer(count *counting, c *peer.Call, d *limiter.Decision) {
+	tier, _ := s.policy.Tier(c.Tier)
+	count.checked(tier, d)
 }
 
 // read reads both clocks.

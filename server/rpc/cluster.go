@@ -88,8 +88,7 @@ func acquireCall(a *limiter.Acquisition) *peer.Call {
 // renewAll extends leases, each by the node that holds it.
 func (s *service) renewAll(c *call, req *sluicev1.RenewRequest) *sluicev1.RenewResponse {
 	resp := &sluicev1.RenewResponse{Results: make([]*sluicev1.LeaseRenewalResult, len(req.Leases))}
-	now, _ := s.clock()
-	until := deadline(c.ctx, now)
+	until := deadline(c.ctx, c.now)
 	var calls []*peer.Call
 	var places []int
 	for i, l := range req.Leases {

@@ -26,8 +26,9 @@ func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.Acqu
 	if err != nil {
 		return nil, err
 	}
-	now, wall := s.clock()
+	wall := c.wall
 	if refused != limiter.ReasonNone {
+		c.acquired(tier, refused, limiter.Exact)
 		return refusal(req, tier, refused, wall), nil
 	}
 	a.Key = s.hasher.Key(req.Key)
@@ -37,21 +38,23 @@ func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.Acqu
 	a.Nonce = rand.Uint64()
 	if s.cluster != nil {
 		asked := acquireCall(&a)
-		asked.Deadline = deadline(c.ctx, now)
+		asked.Deadline = deadline(c.ctx, c.now)
 		answer, err := s.ask(c.ctx, asked)
 		if err != nil {
 			return nil, err
 		}
 		_, wall = s.clock()
+		c.acquired(tier, answer.Grant.Reason, answer.Grant.Exactness)
 		return s.grant(&a, answer.Grant, wall), nil
 	}
-	g, err := s.table.Acquire(&a, now)
+	g, err := s.table.Acquire(&a, c.now)
 	switch {
 	case errors.Is(err, limiter.ErrConflict):
 		return nil, runConflict()
 	case err != nil:
 		return nil, err
 	}
+	c.acquired(tier, g.Reason, g.Exactness)
 	return s.grant(&a, g, wall), nil
 }
 
@@ -142,7 +145,6 @@ func (s *service) renew(c *call, req *sluicev1.RenewRequest) (*sluicev1.RenewRes
 	if s.cluster != nil {
 		return s.renewAll(c, req), nil
 	}
-	now, _ := s.clock()
 	resp := &sluicev1.RenewResponse{Results: make([]*sluicev1.LeaseRenewalResult, len(req.Leases))}
 	for i, l := range req.Leases {
 		ref, ttl, err := s.renewal(l, field{list: "leases", index: i})
@@ -150,7 +152,7 @@ func (s *service) renew(c *call, req *sluicev1.RenewRequest) (*sluicev1.RenewRes
 			resp.Results[i] = renewalError(err)
 			continue
 		}
-		left, err := s.table.Renew(ref, ttl, nil, now)
+		left, err := s.table.Renew(ref, ttl, nil, c.now)
 		if err != nil {
 			resp.Results[i] = renewalError(leaseGone())
 			continue
@@ -194,13 +196,12 @@ func (s *service) release(c *call, req *sluicev1.ReleaseRequest) (*sluicev1.Rele
 	if !ok {
 		return nil, leaseNotFound()
 	}
-	now, _ := s.clock()
 	if s.cluster == nil {
-		released, err := s.table.Release(ref, now)
+		released, err := s.table.Release(ref, c.now)
 		return &sluicev1.ReleaseResponse{Released: released}, err
 	}
 	// The deadline is the caller's, its being gone is not.
-	a, err := s.ask(context.WithoutCancel(c.ctx), &peer.Call{Kind: peer.Release, Key: ref.Key, Ref: ref, Deadline: deadline(c.ctx, now)})
+	a, err := s.ask(context.WithoutCancel(c.ctx), &peer.Call{Kind: peer.Release, Key: ref.Key, Ref: ref, Deadline: deadline(c.ctx, c.now)})
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+	"github.com/overten/sluice/server/metrics"
 )
 
 // Bounds on what one client can make the node hold.
@@ -25,7 +26,7 @@ const (
 	maxHeaderList = 16 << 10
 )
 
-// Config says what a Server serves. All fields but Options, Cluster and Topology are required.
+// Config says what a Server serves. All fields up to Log are required.
 type Config struct {
 	Table   *limiter.Table
 	Hasher  limiter.Hasher
@@ -33,6 +34,7 @@ type Config struct {
 	Policy  *policy.Policy
 	Clock   Clock
 	Log     *slog.Logger
+	Metrics *metrics.Metrics    // counts what it does; nil: nobody asks
 	Options []grpc.ServerOption // further ones, such as credentials; interceptors are not run; may be nil
 
 	Cluster  Cluster  // decides what this node does not; nil: the table is this node's alone
@@ -48,13 +50,7 @@ type Server struct {
 
 // NewServer returns a Server that is ready to serve.
 func NewServer(c Config) *Server {
-	service := &service{
-		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, policy: c.Policy, clock: c.Clock, log: c.Log,
-		cluster: c.Cluster, strict: c.Cluster != nil && c.Cluster.Strict(), tierNames: make(map[uint64]string), draining: make(chan struct{}),
-	}
-	for _, tier := range c.Policy.Tiers() {
-		service.tierNames[c.Sealer.Tier(tier.Name())] = tier.Name()
-	}
+	service := newService(&c)
 	options := append(Options(), grpc.StreamInterceptor(service.endReflection))
 	s := &Server{grpc: grpc.NewServer(append(options, c.Options...)...), health: health.NewServer(), service: service}
 	s.grpc.RegisterService(describe(), s.service)
@@ -66,6 +62,23 @@ func NewServer(c Config) *Server {
 	}
 	reflection.Register(s.grpc)
 	s.SetServing(c.Cluster == nil)
+	return s
+}
+
+func newService(c *Config) *service {
+	s := &service{
+		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, policy: c.Policy, clock: c.Clock, log: c.Log, metrics: c.Metrics,
+		cluster: c.Cluster, strict: c.Cluster != nil && c.Cluster.Strict(),
+		tierNames: make(map[uint64]string), counts: make(map[*limiter.Tier]*metrics.Tier), draining: make(chan struct{}),
+	}
+	if s.metrics == nil {
+		s.metrics = metrics.New()
+	}
+	s.counts[nil] = s.metrics.Tier("")
+	for _, tier := range c.Policy.Tiers() {
+		s.tierNames[c.Sealer.Tier(tier.Name())] = tier.Name()
+		s.counts[tier] = s.metrics.Tier(tier.Name())
+	}
 	return s
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+	"github.com/overten/sluice/server/metrics"
 )
 
 // A Clock tells the time of the node: now for decisions, on a monotonic clock, and wall
@@ -38,6 +39,9 @@ type service struct {
 	clock  Clock
 	log    *slog.Logger
 
+	metrics *metrics.Metrics
+	counts  map[*limiter.Tier]*metrics.Tier // of the policy's tiers, and of nil
+
 	cluster   Cluster           // nil: this node is the only one
 	strict    bool              // the cluster's
 	tierNames map[uint64]string // by the hash in lease references
@@ -55,14 +59,14 @@ func describe() *grpc.ServiceDesc {
 	d := sluicev1.RateLimiterService_ServiceDesc
 	d.HandlerType = (*any)(nil)
 	d.Methods = []grpc.MethodDesc{
-		unary("Check", (*service).check),
-		unary("CheckBatch", (*service).checkBatch),
-		unary("Acquire", onMessage((*service).acquire)),
-		unary("Renew", onMessage((*service).renew)),
-		unary("Release", onMessage((*service).release)),
+		unary(metrics.Check, (*service).check),
+		unary(metrics.CheckBatch, (*service).checkBatch),
+		unary(metrics.Acquire, onMessage((*service).acquire)),
+		unary(metrics.Renew, onMessage((*service).renew)),
+		unary(metrics.Release, onMessage((*service).release)),
 	}
 	d.Streams = []grpc.StreamDesc{{
-		StreamName: "CheckStream", Handler: checkStream, ServerStreams: true, ClientStreams: true,
+		StreamName: metrics.CheckStream.String(), Handler: checkStream, ServerStreams: true, ClientStreams: true,
 	}}
 	return &d
 }

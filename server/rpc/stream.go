@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/overten/sluice/limiter"
+	"github.com/overten/sluice/server/metrics"
 )
 
 // maxStreamTimeout bounds timeout_ms, in milliseconds.
@@ -98,37 +100,50 @@ func (b *batches) answer(in *streamRequest) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer in.wipe()
-	if in.err != nil || b.ended {
-		return in.err
-	}
-	if in.timeoutMs > maxStreamTimeout {
-		return field{name: "timeout_ms"}.outOfRange(fmt.Sprintf("is %d, must be from 0 to %d", in.timeoutMs, maxStreamTimeout))
+	if b.ended {
+		return nil
 	}
 	ctx := b.stream.Context()
-	of, err := b.decideAll(ctx.Done(), newBatchAnswer(2, appendUint64(nil, 1, in.sequence), len(in.checks)), in.checks)
+	count := b.begin(metrics.CheckStream)
+	of, err := b.decideBatch(ctx, in, &count)
 	if err != nil {
+		count.end(err)
 		return err
 	}
 	if len(of.away) == 0 && b.tellable(of.until) {
+		count.end(nil)
 		return b.stream.SendMsg(of.answer.buffer())
 	}
-	now, _ := b.clock()
-	until := deadline(ctx, now)
+	until := deadline(ctx, count.now)
 	if in.timeoutMs > 0 {
-		until = min(until, now.Add(time.Duration(in.timeoutMs)*time.Millisecond))
+		until = min(until, count.now.Add(time.Duration(in.timeoutMs)*time.Millisecond))
 	}
 	b.later.Add(1)
 	go b.answerLater(of, len(in.checks), until)
 	return nil
 }
 
+// decideBatch decides what this node decides of a batch.
+func (b *batches) decideBatch(ctx context.Context, in *streamRequest, count *counting) (*decided, error) {
+	if in.err != nil {
+		return nil, in.err
+	}
+	if in.timeoutMs > maxStreamTimeout {
+		return nil, field{name: "timeout_ms"}.outOfRange(fmt.Sprintf("is %d, must be from 0 to %d", in.timeoutMs, maxStreamTimeout))
+	}
+	head := appendUint64(nil, 1, in.sequence)
+	return b.decideAll(ctx.Done(), count, newBatchAnswer(2, head, len(in.checks)), in.checks)
+}
+
 // answerLater answers a batch of so many checks, of which other nodes decide a part, while the
 // stream goes on.
 func (b *batches) answerLater(of *decided, checks int, until limiter.Instant) {
 	defer b.later.Done()
-	if err := b.complete(b.stream.Context(), of, until); err != nil {
+	err := b.complete(b.stream.Context(), of, until)
+	if err != nil {
 		of.answer.failAll(err, checks)
 	}
+	of.count.end(err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// If it cannot be sent the stream has ended, which its reader finds out.

@@ -126,11 +126,6 @@ func TestShutdownEndsIdleStream(t *testing.T) {
 func TestShutdownAnswersBatch(t *testing.T) {
 	r := serve(t, small)
 	s := r.stream(t, t.Context())
-	held, release := r.clock.hold()
-	defer release()
-	sendBatch(t, s, &sluicev1.CheckStreamRequest{Sequence: 7, Checks: []*sluicev1.CheckRequest{{Key: "k"}}})
-	sendBatch(t, s, &sluicev1.CheckStreamRequest{Sequence: 8, Checks: []*sluicev1.CheckRequest{{Key: "k"}}})
-	<-held
 	idle := r.stream(t, t.Context())
 	if err := idle.Send(&sluicev1.CheckStreamRequest{}); err != nil {
 		t.Fatal(err)
@@ -138,6 +133,11 @@ func TestShutdownAnswersBatch(t *testing.T) {
 	if _, err := idle.Recv(); err != nil {
 		t.Fatal(err)
 	}
+	held, release := r.clock.hold()
+	defer release()
+	sendBatch(t, s, &sluicev1.CheckStreamRequest{Sequence: 7, Checks: []*sluicev1.CheckRequest{{Key: "k"}}})
+	sendBatch(t, s, &sluicev1.CheckStreamRequest{Sequence: 8, Checks: []*sluicev1.CheckRequest{{Key: "k"}}})
+	<-held
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	down := make(chan error, 1)
