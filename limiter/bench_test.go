@@ -40,30 +40,42 @@ func benchTable(b *testing.B, keys int) (*Table, Hasher) {
 }
 
 // BenchmarkCheck measures a decision, hashing included, of random keys among so many,
-// each of which has had four hits.
+// each of which has had four hits: one by one, and 64 at a time, as batches are decided.
 func BenchmarkCheck(b *testing.B) {
 	for _, keys := range []int{10_000, 100_000, 1_000_000, 5_000_000, 10_000_000} {
-		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
-			table, hasher := benchTable(b, keys)
-			tier := benchTier(b, Window{600, time.Minute})
-			m := newKeyMaker()
-			now := Instant(0)
-			gap := Instant(time.Minute) / Instant(4*keys) // four hits a key in each minute
-			for range 4 {
-				for k := range keys {
-					now += gap
-					table.Check(hasher.Key(string(m.key(uint64(k)))), tier, 1, now)
-				}
+		for _, batch := range []int{1, 64} {
+			b.Run(fmt.Sprintf("keys=%d/batch=%d", keys, batch), func(b *testing.B) { benchmarkCheck(b, keys, batch) })
+		}
+	}
+}
+
+func benchmarkCheck(b *testing.B, keys, batch int) {
+	table, hasher := benchTable(b, keys)
+	tier := benchTier(b, Window{600, time.Minute})
+	m := newKeyMaker()
+	now := Instant(0)
+	gap := Instant(time.Minute) / Instant(4*keys) // four hits a key in each minute
+	for range 4 {
+		for k := range keys {
+			now += gap
+			table.Check(hasher.Key(string(m.key(uint64(k)))), tier, 1, now)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	asked := make([]Key, batch)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N / batch {
+		for i := range asked {
+			asked[i] = hasher.Key(bytesAsString(m.key(r.Uint64N(uint64(keys)))))
+			if batch > 1 {
+				table.Expect(asked[i])
 			}
-			r := rand.New(rand.NewPCG(1, 2))
-			b.ReportAllocs()
-			b.ResetTimer()
-			for range b.N {
-				now += gap
-				k := m.key(r.Uint64N(uint64(keys)))
-				table.Check(hasher.Key(bytesAsString(k)), tier, 1, now)
-			}
-		})
+		}
+		for _, k := range asked {
+			now += gap
+			table.Check(k, tier, 1, now)
+		}
 	}
 }
 

@@ -172,13 +172,16 @@ func (a *answerer) answer(p pending, answer *Answer) {
 // window has passed its calls seem to come late.
 const delayWindow = 2 * time.Second
 
+// driftMost is of how long two clocks run, by how much they may differ: a thousandth, as NTP
+// slows or hastens each by half of that.
+const driftMost = 1000
+
 // A delay maps the clock of a sender to ours, by the least time between sending and receiving
 // in the last 2 to 4 seconds: what was quickest is taken to have taken no time.
 type delay struct {
 	known    bool
 	now, old time.Duration // the least of this window and of the one before
 	began    limiter.Instant
-	stamp    limiter.Instant // of the first message of this window
 }
 
 // sent returns when, by our clock, a message was sent that has come now.
@@ -186,10 +189,11 @@ func (d *delay) sent(stamp, now limiter.Instant) limiter.Instant {
 	took := now.Sub(stamp)
 	passed := now.Sub(d.began)
 	switch {
-	case !d.known || passed > 2*delayWindow && stamp.Sub(d.stamp) > 2*delayWindow: // neither side had anything to say for long
-		*d = delay{known: true, now: took, old: took, began: now, stamp: stamp}
+	case !d.known:
+		*d = delay{known: true, now: took, old: took, began: now}
 	case passed > delayWindow:
-		d.old, d.now, d.began, d.stamp = d.now, took, now, stamp
+		// After a silence took alone would not do: one that sleeps finds what was said meanwhile.
+		d.old, d.now, d.began = d.now+max(passed-2*delayWindow, 0)/driftMost, took, now
 	default:
 		d.now = min(d.now, took)
 	}

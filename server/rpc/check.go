@@ -21,7 +21,8 @@ func (s *service) check(c *call, in *checkRequest) (mem.Buffer, error) {
 		return nil, unavailable("the call's deadline had passed before it was decided")
 	}
 	wall := wallClock(c.wall.UnixNano())
-	d, windows, away, err := s.decide(&in.check, field{}, &c.counting, c.now)
+	p := s.prepare(&in.check, field{})
+	d, windows, away, err := c.decide(&p, c.now)
 	switch {
 	case err != nil:
 		return nil, err
@@ -31,7 +32,7 @@ func (s *service) check(c *call, in *checkRequest) (mem.Buffer, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.countAnswer(&c.counting, away, &a.Decision)
+		c.answered(away, &a.Decision)
 		d, windows = a.Decision, a.Windows
 		_, wall = s.read()
 	case !s.tellable(d.Permit):
@@ -60,39 +61,51 @@ type decided struct {
 	away   []*peer.Call    // what another node decides; the answer has gaps for them
 }
 
-// together is how many checks of a batch are decided by one reading of the clock. All of them
-// come after their call and before their answer; and the wait that the first is told is not
-// off by more than they take.
+// together is how many checks of a batch are prepared, and then decided by one reading of the
+// clock. All of them come after their call and before their answer; and the wait that the first
+// is told is not off by more than they take.
 const together = 64
 
 // decideAll decides checks in their order. When done is closed nobody waits for the
 // answer any more, and the rest is left undecided.
 func (s *service) decideAll(done <-chan struct{}, count *counting, answer *batchAnswer, checks []check) (*decided, error) {
 	b := &decided{count: count, answer: answer, until: math.MaxInt64}
-	var now limiter.Instant
-	var wall wallClock
-	for i := range checks {
-		if i%together == 0 {
-			select {
-			case <-done:
-				return nil, unavailable("the call ended before all of it was decided")
-			default:
-			}
-			now, wall = s.read()
-		}
-		d, windows, away, err := s.decide(&checks[i], field{list: "checks", index: i}, count, now)
-		switch {
-		case err != nil:
-			answer.fail(err)
-		case away != nil:
-			b.away = append(b.away, away)
-			answer.gap()
+	var ready [together]prepared
+	for first := 0; first < len(checks); first += together {
+		select {
+		case <-done:
+			return nil, unavailable("the call ended before all of it was decided")
 		default:
-			b.until = min(b.until, d.Permit)
-			answer.decision(&d, windows, wall)
+		}
+		group := checks[first:min(first+together, len(checks))]
+		for i := range group {
+			p := &ready[i]
+			*p = s.prepare(&group[i], field{list: "checks", index: first + i})
+			if p.err == nil && p.refused == limiter.ReasonNone && !s.strict {
+				s.table.Expect(p.key)
+			}
+		}
+		now, wall := s.read()
+		for i := range group {
+			b.decide(&ready[i], now, wall)
 		}
 	}
 	return b, nil
+}
+
+// decide decides a check of the batch, the next.
+func (b *decided) decide(p *prepared, now limiter.Instant, wall wallClock) {
+	d, windows, away, err := b.count.decide(p, now)
+	switch {
+	case err != nil:
+		b.answer.fail(err)
+	case away != nil:
+		b.away = append(b.away, away)
+		b.answer.gap()
+	default:
+		b.until = min(b.until, d.Permit)
+		b.answer.decision(&d, windows, wall)
+	}
 }
 
 // complete has the rest of a batch decided by other nodes, until a deadline.
@@ -114,50 +127,60 @@ func (s *service) complete(ctx context.Context, b *decided, until limiter.Instan
 			b.answer.fail(err)
 			return
 		}
-		s.countAnswer(b.count, b.away[i], &a.Decision)
+		b.count.answered(b.away[i], &a.Decision)
 		b.answer.decision(&a.Decision, a.Windows, wall)
 	})
 	return nil
 }
 
-// decide decides and counts a check, which is at place at. The decision may be told until its
-// Permit. If another node decides, the call to make is returned instead.
-func (s *service) decide(c *check, at field, count *counting, now limiter.Instant) (d limiter.Decision, windows []limiter.WindowState, away *peer.Call, err error) {
-	tier, refused, err := s.resolve(c.key, c.tier, at)
-	if err != nil {
-		return d, nil, nil, err
-	}
-	cost := limiter.Cost(1)
-	if c.costed {
-		if cost, err = costOf(c.cost, at, "cost"); err != nil {
-			return d, nil, nil, err
-		}
-	}
-	if refused != limiter.ReasonNone {
-		d = limiter.Decision{Reason: refused, Exactness: limiter.Exact, Limit: limitOf(tier), Permit: math.MaxInt64}
-		count.checked(tier, &d)
-		return d, nil, nil, nil
-	}
-	key := s.hasher.Key(c.key)
-	if s.strict {
-		return d, nil, elsewhere(key, tier, cost, c.explain), nil
-	}
-	if c.explain {
-		d, windows = s.table.Explain(key, tier, cost, now)
-	} else {
-		d = s.table.Check(key, tier, cost, now)
-	}
-	if d.Exactness == limiter.Undecided {
-		return d, nil, elsewhere(key, tier, cost, c.explain), nil
-	}
-	count.checked(tier, &d)
-	return d, windows, nil, nil
+// prepared is a check that was looked at: either it is wrong, or it can be decided.
+type prepared struct {
+	key     limiter.Key
+	tier    *limiter.Tier
+	cost    limiter.Cost
+	explain bool
+	refused limiter.Reason // why the key is refused; ReasonNone: it is not
+	err     error          // what is wrong
 }
 
-// countAnswer counts what another node decided.
-func (s *service) countAnswer(count *counting, c *peer.Call, d *limiter.Decision) {
-	tier, _ := s.policy.Tier(c.Tier)
-	count.checked(tier, d)
+// prepare looks at a check, which is at place at. Nothing in what it returns is the request's
+// memory.
+func (s *service) prepare(c *check, at field) (p prepared) {
+	p.cost, p.explain = 1, c.explain
+	if p.tier, p.refused, p.err = s.resolve(c.key, c.tier, at); p.err != nil {
+		return p
+	}
+	if c.costed {
+		if p.cost, p.err = costOf(c.cost, at, "cost"); p.err != nil {
+			return p
+		}
+	}
+	if p.refused == limiter.ReasonNone {
+		p.key = s.hasher.Key(c.key)
+	}
+	return p
+}
+
+// decide decides and counts a check. The decision may be told until its Permit. If another node
+// decides, the call to make is returned instead.
+func (c *counting) decide(p *prepared, now limiter.Instant) (d limiter.Decision, windows []limiter.WindowState, away *peer.Call, err error) {
+	switch {
+	case p.err != nil:
+		return d, nil, nil, p.err
+	case p.refused != limiter.ReasonNone:
+		d = limiter.Decision{Reason: p.refused, Exactness: limiter.Exact, Limit: limitOf(p.tier), Permit: math.MaxInt64}
+	case c.strict:
+		return d, nil, elsewhere(p), nil
+	case p.explain:
+		d, windows = c.table.Explain(p.key, p.tier, p.cost, now)
+	default:
+		d = c.table.Check(p.key, p.tier, p.cost, now)
+	}
+	if d.Exactness == limiter.Undecided {
+		return d, nil, elsewhere(p), nil
+	}
+	c.checked(p.tier, &d)
+	return d, windows, nil, nil
 }
 
 // read reads both clocks.

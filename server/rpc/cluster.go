@@ -54,10 +54,9 @@ func answerError(a peer.Answer) error {
 	return unavailable(a.Err.Error())
 }
 
-// elsewhere makes a call of a check that this node does not decide. Nothing in it is the
-// request's memory.
-func elsewhere(key limiter.Key, tier *limiter.Tier, cost limiter.Cost, explain bool) *peer.Call {
-	return &peer.Call{Kind: peer.Check, Key: key, Tier: tier.Name(), Cost: uint32(cost), Explain: explain}
+// elsewhere makes a call of a check that this node does not decide.
+func elsewhere(p *prepared) *peer.Call {
+	return &peer.Call{Kind: peer.Check, Key: p.key, Tier: p.tier.Name(), Cost: uint32(p.cost), Explain: p.explain}
 }
 
 // late is the error for a decision that came so late that another node may have decided

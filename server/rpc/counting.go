@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc/status"
 
+	"github.com/overten/sluice/cluster/peer"
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/server/metrics"
 )
@@ -38,6 +39,12 @@ func (c *counting) countsOf(tier *limiter.Tier) *metrics.Tier {
 // checked counts a check that was decided.
 func (c *counting) checked(tier *limiter.Tier, d *limiter.Decision) {
 	c.tally.Add(c.countsOf(tier).Checks(c.stripe, d))
+}
+
+// answered counts a check that another node decided.
+func (c *counting) answered(call *peer.Call, d *limiter.Decision) {
+	tier, _ := c.policy.Tier(call.Tier)
+	c.checked(tier, d)
 }
 
 // acquired counts an acquisition that was decided.

@@ -74,7 +74,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	flags.DurationVar(&o.warmUp, "warmup", 0, "how long each is loaded before, in place of what scenarios say")
 	flags.StringVar(&o.out, "out", "", "write report.md, report.json and plots into this `directory`")
 	flags.StringVar(&o.tools, "tools", "bin", "`directory` of the programs of other limiters")
-	flags.StringVar(&o.profiles, "profiles", "", "write profiles of the echoes into this `directory`")
+	flags.StringVar(&o.profiles, "profiles", "", "write profiles of echoes and nodes into this `directory`")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

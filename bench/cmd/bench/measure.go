@@ -78,7 +78,7 @@ func (b *bench) measure(ctx context.Context, s scenario.Scenario) (out outcome, 
 			if c == nil {
 				continue
 			}
-			sample, err := c.sample(ctx, s.For)
+			sample, err := b.turn(ctx, s, c, turn)
 			if err != nil {
 				return out, fmt.Errorf("%s: %w", c.Name, err)
 			}
@@ -112,7 +112,7 @@ func (b *bench) start(ctx context.Context, s scenario.Scenario, c scenario.Conte
 		return nil, err
 	}
 	t, err := target.Start(ctx, target.Config{
-		Kind: c.Target, Nodes: c.Nodes, Keys: c.Load.Keys, Dir: dir, Tools: b.tools, Profile: b.options.profiles,
+		Kind: c.Target, Nodes: c.Nodes, Spare: c.Joins, Keys: c.Load.Keys, Dir: dir, Tools: b.tools, Profile: b.options.profiles,
 	})
 	if err != nil {
 		return nil, err
@@ -162,6 +162,32 @@ func (b *bench) warmUp(ctx context.Context, s scenario.Scenario, running []*cont
 	return nil
 }
 
+// turn is a turn of a contender, with what goes on beside its load: of the last one a profile, if
+// that is wanted.
+func (b *bench) turn(ctx context.Context, s scenario.Scenario, c *contestant, turn int) (sample, error) {
+	beside := make(chan error, 1)
+	go func() {
+		var err error
+		switch {
+		case c.Joins:
+			select {
+			case <-time.After(s.For / 2):
+				err = c.target.Join(ctx)
+			case <-ctx.Done():
+			}
+		case b.options.profiles != "" && turn == s.Pairs-1:
+			err = c.target.Profile(ctx, b.options.profiles, s.Name+"-"+c.Name, s.For)
+		}
+		beside <- err
+	}()
+	out, err := c.sample(ctx, s.For)
+	err = errors.Join(err, <-beside)
+	if c.Joins && err == nil {
+		err = c.target.Leave(ctx)
+	}
+	return out, err
+}
+
 // sample loads a contender for so long, and reads what that took.
 func (c *contestant) sample(ctx context.Context, period time.Duration) (sample, error) {
 	collected, err := c.target.CollectorCPU()
@@ -176,6 +202,10 @@ func (c *contestant) sample(ctx context.Context, period time.Duration) (sample, 
 	if err != nil {
 		return sample{}, err
 	}
+	decided, told, err := c.target.Decisions(ctx)
+	if err != nil {
+		return sample{}, err
+	}
 	c.asking.begin()
 	var r load.Result
 	if c.open > 0 {
@@ -187,7 +217,8 @@ func (c *contestant) sample(ctx context.Context, period time.Duration) (sample, 
 	after, err2 := c.target.CPU()
 	collectedAfter, err3 := c.target.CollectorCPU()
 	resident, err4 := c.target.Resident()
-	if err := errors.Join(ctx.Err(), err1, err2, err3, err4); err != nil {
+	decidedAfter, _, err5 := c.target.Decisions(ctx)
+	if err := errors.Join(ctx.Err(), err1, err2, err3, err4, err5); err != nil {
 		return sample{}, err
 	}
 	decisions := r.Calls * c.Load.Batch
@@ -209,6 +240,12 @@ func (c *contestant) sample(ctx context.Context, period time.Duration) (sample, 
 		"p999":     millis(r.Quantile(0.999)),
 		"gc":       (collectedAfter - collected).Seconds() / cpu.Seconds(),
 		"resident": float64(resident) / float64(c.Load.Keys),
+		"failed":   float64(r.Failed) / float64(r.Calls+r.Failed),
+		"longest":  millis(r.Quantile(1)),
+	}
+	if abusive := c.Load.Abusive; told && abusive.Keys > 0 {
+		denied := float64(decidedAfter-decided) - float64(decisions-out.Denied)
+		out.Measures["reached"] = denied / float64(abusive.Keys) / r.Elapsed.Seconds()
 	}
 	return out, nil
 }

@@ -45,6 +45,9 @@ type Node struct {
 // Address is where the node answers gateways.
 func (n *Node) Address() string { return n.place.grpc }
 
+// AdminAddress is where the node answers operators, by gRPC and by HTTP.
+func (n *Node) AdminAddress() string { return n.place.admin }
+
 // Admin is the operators' service of the node.
 func (n *Node) Admin() adminv1.AdminServiceClient {
 	return adminv1.NewAdminServiceClient(n.admin)

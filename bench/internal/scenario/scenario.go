@@ -31,7 +31,6 @@ type Scenario struct {
 	Pairs  int           `yaml:"pairs"`   // turns of each contender
 	For    time.Duration `yaml:"for"`     // of one turn
 	WarmUp time.Duration `yaml:"warm_up"` // before the first
-	Fresh  bool          `yaml:"fresh"`   // each turn has targets that were just started
 
 	Load       Load        `yaml:"load"` // of all contenders, unless they say otherwise
 	Contenders []Contender `yaml:"contenders"`
@@ -43,6 +42,7 @@ type Contender struct {
 	Name   string `yaml:"name"`
 	Target string `yaml:"target"` // kind
 	Nodes  int    `yaml:"nodes"`  // 1 if absent
+	Joins  bool   `yaml:"joins"`  // in the middle of each turn another node joins, which leaves after it
 	Load   Load   `yaml:"load"`   // what differs from the scenario's
 }
 
@@ -100,6 +100,9 @@ var Measures = map[string]string{
 	"p999":     "ms",
 	"gc":       "share of the servers' processor time that collects garbage",
 	"resident": "bytes of the servers' memory a key",
+	"reached":  "denials of abusive keys that nodes decided, a key and second",
+	"failed":   "share of the calls that failed",
+	"longest":  "ms",
 }
 
 // Read reads the scenarios in a directory whose names match, in their order.
@@ -193,6 +196,8 @@ func (c *Contender) check() error {
 		return errors.New("it has no name")
 	case !target.Known(c.Target):
 		return fmt.Errorf("there is no target %q", c.Target)
+	case c.Joins && c.Target != "sluice":
+		return errors.New("only sluice is joined by nodes")
 	case l.Via != ByCall && l.Via != ByClient && l.Via != ByLease:
 		return fmt.Errorf("there is no way %q of asking", l.Via)
 	case l.Via != ByCall && c.Target != "sluice":

@@ -5,7 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
+	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -28,26 +32,131 @@ const settleWithin = 30 * time.Second
 // startSluice starts nodes as `sluice serve` does, with metrics, validation and all else that
 // they have in production.
 func startSluice(ctx context.Context, c Config) (*Target, error) {
+	nodes := c.Nodes
+	if c.Spare {
+		nodes++
+	}
 	f, err := fleet.New(fleet.Config{
-		Binary: c.Tools.Sluice, Dir: c.Dir, Nodes: c.Nodes, Policy: policyFile, MaxKeys: 2*c.Keys + 1000, Ready: readyWithin,
+		Binary: c.Tools.Sluice, Dir: c.Dir, Nodes: nodes, Policy: policyFile, MaxKeys: 2*c.Keys + 1000, Ready: readyWithin,
 		Env: []string{"GODEBUG=gctrace=1"},
 	})
 	if err != nil {
 		return nil, err
 	}
-	t := &Target{traced: true, Settings: fmt.Sprintf("sluice serve, %d nodes, --max-keys %d", c.Nodes, 2*c.Keys+1000), closers: []func() error{f.Close}}
-	for _, n := range f.Nodes {
+	t := &Target{
+		traced: true, fleet: f, closers: []func() error{f.Close},
+		Settings: fmt.Sprintf("sluice serve, %d nodes, --max-keys %d", c.Nodes, 2*c.Keys+1000),
+	}
+	for _, n := range f.Nodes[:c.Nodes] {
 		if err := n.Start(ctx); err != nil {
 			return nil, errors.Join(err, t.Close())
 		}
 		t.Addrs, t.PIDs, t.Logs = append(t.Addrs, n.Address()), append(t.PIDs, n.PID()), append(t.Logs, n.LogFile())
 	}
-	settle, cancel := context.WithTimeout(ctx, settleWithin)
-	defer cancel()
-	if err := f.Settle(settle); err != nil {
+	if err := t.settle(ctx); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
+}
+
+func (t *Target) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	return t.fleet.Settle(ctx)
+}
+
+// Join lets the spare node join the others. It returns when that has what is its share, or ctx
+// ends.
+func (t *Target) Join(ctx context.Context) error {
+	n := t.spare()
+	if err := n.Start(ctx); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.joined = append(t.joined, n.PID())
+	t.mu.Unlock()
+	return t.settle(ctx)
+}
+
+// Leave lets the spare node leave.
+func (t *Target) Leave(ctx context.Context) error {
+	if err := t.spare().Stop(ctx); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.joined = nil
+	t.mu.Unlock()
+	return t.settle(ctx)
+}
+
+func (t *Target) spare() *fleet.Node { return t.fleet.Nodes[len(t.fleet.Nodes)-1] }
+
+// Decisions is how many checks the nodes have decided for their callers since they started. It
+// returns false for other limiters, which do not tell.
+func (t *Target) Decisions(ctx context.Context) (sum uint64, ok bool, err error) {
+	if t.fleet == nil {
+		return 0, false, nil
+	}
+	for _, n := range t.fleet.Answering() {
+		page, err := get(ctx, "http://"+n.AdminAddress()+"/metrics")
+		if err != nil {
+			return 0, false, fmt.Errorf("%s: %w", n.Name, err)
+		}
+		for line := range strings.Lines(page) {
+			if !strings.HasPrefix(line, "sluice_decisions_total{") {
+				continue
+			}
+			value := line[strings.LastIndexByte(line, ' ')+1:]
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				return 0, false, err
+			}
+			sum += uint64(n)
+		}
+	}
+	return sum, true, nil
+}
+
+// Profile writes where the nodes spend their processors' time in the time to come into files in
+// a directory.
+func (t *Target) Profile(ctx context.Context, dir, name string, period time.Duration) error {
+	if t.fleet == nil {
+		return nil
+	}
+	errs := make(chan error)
+	nodes := t.fleet.Answering()
+	for _, n := range nodes {
+		go func() {
+			profile, err := get(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", n.AdminAddress(), math.Ceil(period.Seconds())))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, name+"-"+n.Name+".cpu.prof"), []byte(profile), 0o600)
+			}
+			errs <- err
+		}()
+	}
+	var all []error
+	for range nodes {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
+}
+
+// get returns a page.
+func get(ctx context.Context, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return string(b), err
 }
 
 // CollectorCPU is the processor time that collecting garbage has taken, as far as the runtimes say:

@@ -11,9 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/overten/sluice/bench/internal/fleet"
 	"github.com/overten/sluice/bench/internal/process"
 )
 
@@ -21,6 +23,7 @@ import (
 type Config struct {
 	Kind    string // one that is Known
 	Nodes   int    // 1, unless the kind forms clusters
+	Spare   bool   // one more may Join
 	Keys    int    // that it will be asked for, about
 	Dir     string // for logs and what the processes read; must exist
 	Tools   Tools
@@ -41,6 +44,10 @@ type Target struct {
 
 	traced  bool // its logs tell of collections of garbage
 	closers []func() error
+
+	fleet  *fleet.Fleet // of nodes; nil: it is no Sluice
+	mu     sync.Mutex   // guards joined
+	joined []int        // the process of the spare node, if that runs
 }
 
 // kinds are what can be run, by the name that scenarios give it.
@@ -82,7 +89,7 @@ func (t *Target) Close() error {
 
 // CPU is the processor time that all its processes have had.
 func (t *Target) CPU() (sum time.Duration, err error) {
-	for _, pid := range t.PIDs {
+	for _, pid := range t.pids() {
 		cpu, err := process.CPU(pid)
 		if err != nil {
 			return 0, err
@@ -92,9 +99,16 @@ func (t *Target) CPU() (sum time.Duration, err error) {
 	return sum, nil
 }
 
+// pids are the processes that run.
+func (t *Target) pids() []int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append(t.joined[:len(t.joined):len(t.joined)], t.PIDs...)
+}
+
 // Resident is how many bytes of all its processes are in memory.
 func (t *Target) Resident() (sum int64, err error) {
-	for _, pid := range t.PIDs {
+	for _, pid := range t.pids() {
 		m, err := process.ReadMemory(pid)
 		if err != nil {
 			return 0, err
