@@ -32,9 +32,6 @@ const (
 	unackedMost = 200 * time.Millisecond         // age of a change that a registered copy lacks: then the holder waits
 	roundPause  = 50 * time.Millisecond          // at least, and at most twice more, between rounds
 	buryAfter   = time.Minute
-	shiftWindow = 2 * time.Second        // the smallest delay of one to two of these counts
-	shiftMargin = 100 * time.Microsecond // what clocks of machines that are well may drift apart in that time
-	driftMost   = 1000                   // of how long two clocks run, by how much they may differ: NTP slows or hastens each by half of that
 )
 
 // A Store keeps the state of partitions: a limiter.Table.

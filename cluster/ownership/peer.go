@@ -1,10 +1,6 @@
 package ownership
 
-import (
-	"time"
-
-	"github.com/overten/sluice/limiter"
-)
+import "github.com/overten/sluice/limiter"
 
 // peer is what the machine knows of another node.
 type peer struct {
@@ -20,7 +16,7 @@ type peer struct {
 	stamp   limiter.Instant // of what was heard last, by the peer's clock: not after heard
 	view    uint64          // the id of its view, by its last heartbeat
 	held    []Held          // by its last heartbeat
-	shift   shift
+	shift   Shift
 	flight  int // bytes of snapshots under way to it
 	flights int // how many these are
 }
@@ -91,36 +87,3 @@ func (m *Machine) sameLife(name string, boot uint64) bool {
 	p := m.peers[name]
 	return p == nil || p.boot == boot && !p.gone
 }
-
-// shift maps a peer's clock to ours: by the smallest difference between receiving and
-// sending in the last two to four seconds, and what clocks may have drifted since. It is
-// never less than the true difference, and more by little else than the least time that
-// a message took: what is moved expires late, never early.
-type shift struct {
-	known    bool
-	now, old time.Duration // the smallest of this window and of the one before
-	began    limiter.Instant
-}
-
-func (s *shift) note(sent, received limiter.Instant) {
-	d, passed := received.Sub(sent), received.Sub(s.began)
-	switch {
-	case !s.known:
-		*s = shift{known: true, now: d, old: d, began: received}
-	case passed > shiftWindow:
-		// After a silence d alone would not do: one that sleeps finds what was said meanwhile.
-		s.old, s.now, s.began = s.now+max(passed-2*shiftWindow, 0)/driftMost, d, received
-	default:
-		s.now = min(s.now, d)
-	}
-}
-
-// answered notes a message that answers one of ours, which was sent when it asked: had the way
-// there taken no time, this would be the difference, and it is not smaller. That tells that a
-// peer's clock stood still, in a guest that was moved.
-func (s *shift) answered(asked, sent limiter.Instant) {
-	least := asked.Sub(sent)
-	s.now, s.old = max(s.now, least), max(s.old, least)
-}
-
-func (s *shift) value() time.Duration { return min(s.now, s.old) + shiftMargin }

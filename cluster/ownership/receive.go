@@ -56,7 +56,7 @@ func (m *Machine) hear(now limiter.Instant, from string, boot uint64, stamp limi
 	}
 	p.gone = false
 	p.heard, p.stamp = now, stamp
-	p.shift.note(stamp, now)
+	p.shift.Note(stamp, now)
 	return p
 }
 

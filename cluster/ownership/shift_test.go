@@ -13,20 +13,20 @@ func TestShiftIsNotTooSmall(t *testing.T) {
 	at := func(ms int) limiter.Instant {
 		return limiter.Instant(time.Hour).Add(time.Duration(ms) * time.Millisecond)
 	}
-	var s shift
+	var s Shift
 	for ms := 0; ms < 3000; ms += 100 {
-		s.note(at(ms), at(ms+1))
+		s.Note(at(ms), at(ms+1))
 	}
-	s.note(at(3000), at(3301)) // the sender's clock stood still for 300 ms
+	s.Note(at(3000), at(3301)) // the sender's clock stood still for 300 ms
 	s.answered(at(3300), at(3000))
 	if got := s.value(); got < 300*time.Millisecond || got > 302*time.Millisecond {
 		t.Errorf("by an answer the difference is %v, want 300ms", got)
 	}
-	s.note(at(3_600_000), at(3_600_390)) // an hour later
+	s.Note(at(3_600_000), at(3_600_390)) // an hour later
 	if got := s.value(); got < 390*time.Millisecond {
 		t.Errorf("after a silence the difference is %v, want 390ms", got)
 	}
-	s.note(at(3_600_010), at(3_615_000)) // this node slept
+	s.Note(at(3_600_010), at(3_615_000)) // this node slept
 	if got := s.value(); got > 391*time.Millisecond+15*time.Millisecond {
 		t.Errorf("after a sleep the difference is %v, want 390ms, and what clocks drift in 15 s", got)
 	}
@@ -39,10 +39,10 @@ func TestShiftIsNotTooLargeAfterTwoSleeps(t *testing.T) {
 	at := func(ms int) limiter.Instant {
 		return limiter.Instant(time.Hour).Add(time.Duration(ms) * time.Millisecond)
 	}
-	var s shift
+	var s Shift
 	hear := func(from, to int, received func(ms int) int) {
 		for ms := from; ms < to; ms += 100 {
-			s.note(at(ms), at(received(ms)))
+			s.Note(at(ms), at(received(ms)))
 			if got := s.value(); got > 3*time.Millisecond {
 				t.Fatalf("at %d ms the difference is %v, want 1ms, and what clocks drift in two seconds", ms, got)
 			}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
 	peerv1 "github.com/overten/sluice/proto/sluice/peer/v1"
 )
@@ -106,8 +107,10 @@ func (a *answerer) end() {
 
 // read hands calls over until the stream ends. req, received then, had the hello.
 func (a *answerer) read(stream grpc.ServerStream, req *questions, received limiter.Instant) error {
-	var delay delay
-	delay.sent(req.stamp, received)
+	// It counts for a few seconds only, as a machine whose clock stood still (a guest that was
+	// moved) sends by another clock from then on: until then its calls seem to come late.
+	var shift ownership.Shift
+	shift.Note(req.stamp, received)
 	for {
 		if err := stream.RecvMsg(req); err != nil {
 			return err
@@ -118,7 +121,8 @@ func (a *answerer) read(stream grpc.ServerStream, req *questions, received limit
 		now := a.t.Clock()
 		// Who reads late, or is sent what waited on the way, must not decide what nobody
 		// waits for any more.
-		sent := delay.sent(req.stamp, now)
+		shift.Note(req.stamp, now)
+		sent := req.stamp.Add(shift.Least())
 		calls := make([]*Call, 0, len(req.calls))
 		handed := make([]pending, 0, len(req.calls))
 		for i := range req.calls {
@@ -165,37 +169,4 @@ func (a *answerer) answer(p pending, answer *Answer) {
 		default: // it has been told
 		}
 	}
-}
-
-// delayWindow is how long the smallest delay counts, at least. It is short, as a machine whose
-// clock stood still (a guest that was moved) sends by another clock from then on: until the
-// window has passed its calls seem to come late.
-const delayWindow = 2 * time.Second
-
-// driftMost is of how long two clocks run, by how much they may differ: a thousandth, as NTP
-// slows or hastens each by half of that.
-const driftMost = 1000
-
-// A delay maps the clock of a sender to ours, by the least time between sending and receiving
-// in the last 2 to 4 seconds: what was quickest is taken to have taken no time.
-type delay struct {
-	known    bool
-	now, old time.Duration // the least of this window and of the one before
-	began    limiter.Instant
-}
-
-// sent returns when, by our clock, a message was sent that has come now.
-func (d *delay) sent(stamp, now limiter.Instant) limiter.Instant {
-	took := now.Sub(stamp)
-	passed := now.Sub(d.began)
-	switch {
-	case !d.known:
-		*d = delay{known: true, now: took, old: took, began: now}
-	case passed > delayWindow:
-		// After a silence took alone would not do: one that sleeps finds what was said meanwhile.
-		d.old, d.now, d.began = d.now+max(passed-2*delayWindow, 0)/driftMost, took, now
-	default:
-		d.now = min(d.now, took)
-	}
-	return stamp.Add(min(d.now, d.old))
 }

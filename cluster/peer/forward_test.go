@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
 )
 
@@ -199,7 +200,7 @@ func TestQueuesAreBounded(t *testing.T) {
 }
 
 func TestDeadlinesTravelWithoutClocks(t *testing.T) {
-	var d delay
+	var shift ownership.Shift
 	at := func(ms int) limiter.Instant { return limiter.Instant(ms) * limiter.Instant(time.Millisecond) }
 	for i, step := range []struct{ stamp, now, want int }{
 		{1000, 5000, 5000}, // the first took no time, for all that is known
@@ -224,29 +225,11 @@ func TestDeadlinesTravelWithoutClocks(t *testing.T) {
 		{250_002, 254_002, 254_002}, //
 		{250_003, 254_003, 254_003}, //
 	} {
-		if got := d.sent(at(step.stamp), at(step.now)); got != at(step.want) {
+		shift.Note(at(step.stamp), at(step.now))
+		if got := at(step.stamp).Add(shift.Least()); got != at(step.want) {
 			t.Errorf("step %d: sent at %v, want %v", i, got/1e6, step.want)
 		}
 	}
-}
-
-// The calls that a node finds when it wakes were once taken for new ones if it had slept before,
-// seconds ago, and were decided though nobody waited any more.
-func TestCallsAreOldAfterTwoSleeps(t *testing.T) {
-	var d delay
-	at := func(ms int) limiter.Instant { return limiter.Instant(ms) * limiter.Instant(time.Millisecond) }
-	hear := func(from, to int, received func(ms int) int) {
-		for ms := from; ms < to; ms += 100 {
-			if late := d.sent(at(ms), at(received(ms))).Sub(at(ms)); late > 3*time.Millisecond {
-				t.Fatalf("what was sent at %d ms is taken to be %v younger", ms, late)
-			}
-		}
-	}
-	soon := func(ms int) int { return ms + 1 }
-	hear(0, 2900, soon)
-	hear(2900, 6100, func(int) int { return 6100 }) // all that was sent while it slept, when it wakes
-	hear(6100, 7500, soon)
-	hear(7500, 11_500, func(int) int { return 11_500 })
 }
 
 // Whoever asks and does not read is not answered without bound.
