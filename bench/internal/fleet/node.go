@@ -227,10 +227,13 @@ func (n *Node) Kill() error {
 	return nil
 }
 
-// Pause keeps the node from running until Resume.
+// Pause keeps the node from running until Resume. It returns when the node has stopped.
 func (n *Node) Pause() error {
 	n.answers.Store(false)
-	return n.signal(syscall.SIGSTOP)
+	if err := n.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return process.AwaitStopped(n.PID())
 }
 
 // Resume lets a paused node run on.

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -39,4 +40,18 @@ func ReadMemory(pid int) (Memory, error) {
 // from it.
 func Orphaned() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}
+
+// AwaitStopped waits until a child that was sent SIGSTOP has stopped: until then its threads run
+// on, though the signal was sent. The error is that there is no such child any more.
+func AwaitStopped(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED, nil)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("waiting for process %d to stop: %w", pid, err)
+		}
+	}
 }

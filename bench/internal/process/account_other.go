@@ -18,3 +18,6 @@ func ReadMemory(int) (Memory, error) { return Memory{}, errNotLinux }
 
 // Orphaned keeps the terminal's signals from a process.
 func Orphaned() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// AwaitStopped does not wait where this program does not know how.
+func AwaitStopped(int) error { return nil }
