@@ -11,6 +11,10 @@ const (
 	// its time, as a raised limit, is seen a second late at most.
 	denialFor = time.Second
 
+	// renewalFor is how much longer all others repeat it once one caller asks again: else
+	// each that comes before that one's answer asks too.
+	renewalFor = 50 * time.Millisecond
+
 	// denialSlots bounds how many are remembered, a power of two. Two that want the
 	// same slot displace each other, which costs calls and nothing else.
 	denialSlots = 1 << 16
@@ -28,9 +32,12 @@ type denials struct {
 type denial struct {
 	hash     uint64
 	cost     uint32
-	until    time.Time // it stands as long
+	renew    time.Time // from then on one caller asks again,
+	until    time.Time // and from then on all do
 	passes   time.Time // when the cost would pass, as the caller was told
 	decision Decision
+
+	renewing atomic.Bool // one has asked again
 }
 
 func newDenials() *denials { return &denials{seed: maphash.MakeSeed()} }
@@ -52,7 +59,8 @@ func costOf(r *CheckRequest) uint32 {
 	return max(*r.Cost, 1)
 }
 
-// find returns the denial of r, if the limiter could not decide otherwise at now.
+// find returns the denial of r, if the limiter could not decide otherwise at now. Of those that
+// ask for one that is to be renewed the first is told that there is none.
 func (d *denials) find(r *CheckRequest, now time.Time) (Decision, bool) {
 	if d == nil || r.Explain {
 		return Decision{}, false
@@ -61,6 +69,9 @@ func (d *denials) find(r *CheckRequest, now time.Time) (Decision, bool) {
 	e := d.slots[hash%denialSlots].Load()
 	// A cost above the limit has another reason to be denied.
 	if e == nil || e.hash != hash || !now.Before(e.until) || costOf(r) < e.cost || costOf(r) > e.decision.Limit {
+		return Decision{}, false
+	}
+	if !now.Before(e.renew) && e.renewing.CompareAndSwap(false, true) {
 		return Decision{}, false
 	}
 	out := e.decision
@@ -80,15 +91,22 @@ func (d *denials) note(r *CheckRequest, out *Decision, asked, now time.Time) {
 	}
 	// The node decided at some time between the two: the denial is forgotten as if
 	// that was the first, and its wait is told as if it was the second.
-	until := asked.Add(out.RetryAfter)
-	if bound := now.Add(denialFor); bound.Before(until) {
-		until = bound
+	ends, renew := asked.Add(out.RetryAfter), now.Add(denialFor)
+	e := &denial{
+		hash: d.hash(r), cost: costOf(r), renew: renew, until: earlier(ends, renew.Add(renewalFor)),
+		passes: now.Add(out.RetryAfter), decision: *out,
 	}
-	e := &denial{hash: d.hash(r), cost: costOf(r), until: until, passes: now.Add(out.RetryAfter), decision: *out}
 	e.decision.Windows = nil
 	slot := &d.slots[e.hash%denialSlots]
-	if old := slot.Load(); old != nil && old.hash == e.hash && old.cost < e.cost && now.Before(old.until) {
+	if old := slot.Load(); old != nil && old.hash == e.hash && old.cost < e.cost && now.Before(old.renew) {
 		return // it denies more
 	}
 	slot.Store(e)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

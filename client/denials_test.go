@@ -3,6 +3,7 @@ package client_test
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -70,6 +71,37 @@ func TestCachedDenialCountsDown(t *testing.T) {
 		results, err := c.CheckBatch(t.Context(), []client.CheckRequest{{Key: "k"}, {Key: "other"}})
 		if err != nil || !results[0].Decision.Cached || results[1].Decision.Cached {
 			t.Errorf("a batch: %+v, %v", results, err)
+		}
+	})
+}
+
+// When a denial is to be renewed a crowd costs one call, for a moment: then all ask for themselves.
+func TestCrowdRenewsOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		c := newClient(t, limiter, client.WithTimeout(time.Second))
+		exhaust(t, c, "k")
+		limiter.After("Check", during(func() { time.Sleep(60 * time.Millisecond) }))
+		time.Sleep(time.Second)
+		calls := len(limiter.Calls("Check"))
+		crowd := func() {
+			for range 50 {
+				go c.Check(t.Context(), client.CheckRequest{Key: "k"})
+			}
+			synctest.Wait()
+		}
+		crowd()
+		if got := len(limiter.Calls("Check")) - calls; got != 1 {
+			t.Errorf("50 at once cost %d calls, want 1", got)
+		}
+		time.Sleep(50 * time.Millisecond)
+		d, err := c.Check(t.Context(), client.CheckRequest{Key: "k"})
+		if err != nil || d.Cached {
+			t.Errorf("%+v, %v; want an answer of the limiter, as the renewal was not answered", d, err)
+		}
+		calls = len(limiter.Calls("Check"))
+		crowd()
+		if got := len(limiter.Calls("Check")) - calls; got != 0 {
+			t.Errorf("50 at once cost %d calls after the renewal, want 0", got)
 		}
 	})
 }
