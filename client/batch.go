@@ -84,7 +84,7 @@ func (b *batch) prepare() (open []int) {
 			b.errs[i] = e
 			continue
 		}
-		if d, ok := b.client.denials.find(&b.checks[i], b.asked); ok {
+		if d, ok := b.client.denials.repeat(&b.checks[i], b.asked); ok {
 			b.results[i].Decision, b.decided = d, true
 			continue
 		}

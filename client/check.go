@@ -54,9 +54,27 @@ func (c *Client) Check(ctx context.Context, req CheckRequest) (Decision, error) 
 		return Decision{}, e
 	}
 	asked := time.Now()
-	if d, ok := c.denials.find(&req, asked); ok && ctx.Err() == nil {
+	if e := c.denials.find(&req, asked); e != nil && ctx.Err() == nil {
+		return c.checkDenied(ctx, req, asked)
+	}
+	return c.checkNow(ctx, req, asked)
+}
+
+// checkDenied is Check of what was denied lately.
+func (c *Client) checkDenied(ctx context.Context, req CheckRequest, asked time.Time) (Decision, error) {
+	d, ok, turn := c.denials.await(ctx, &req, deadline(ctx, asked, c.timeout))
+	if ok {
 		return d, nil
 	}
+	d, err := c.checkNow(ctx, req, asked)
+	if turn != nil {
+		c.denials.end(turn, &d, asked, time.Now())
+	}
+	return d, err
+}
+
+// checkNow is Check of what the limiter must be asked. It began at asked, and has the time since then.
+func (c *Client) checkNow(ctx context.Context, req CheckRequest, asked time.Time) (Decision, error) {
 	d, e := c.check(ctx, req, asked)
 	if c.note(ctx, e); e != nil {
 		return c.undecidedDecision(ctx, e)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"hash/maphash"
 	"sync/atomic"
 	"time"
@@ -8,36 +9,47 @@ import (
 
 const (
 	// denialFor bounds how long a denial is remembered: what changes it before
-	// its time, as a raised limit, is seen a second late at most.
+	// its time, as a raised limit, is seen that late.
 	denialFor = time.Second
 
-	// renewalFor is how much longer all others repeat it once one caller asks again: else
-	// each that comes before that one's answer asks too.
-	renewalFor = 50 * time.Millisecond
+	// turnFor is for how long others leave it to one caller to ask again: they repeat the
+	// denial as long, or wait if it has ended. Else each that comes before that one's answer
+	// would ask too.
+	turnFor = 50 * time.Millisecond
 
-	// denialSlots bounds how many are remembered, a power of two. Two that want the
-	// same slot displace each other, which costs calls and nothing else.
-	denialSlots = 1 << 16
+	// few units that are left are taken one by one: most of a crowd would be denied.
+	few = 16
+
+	// denialSets times denialWays bounds how many are remembered. More than denialWays
+	// that want the same set displace each other, which costs calls and nothing else.
+	denialSets = 1 << 14
+	denialWays = 4
 )
 
 // denials remembers rate denials for as long as they must repeat themselves, so
-// that a key which keeps asking costs the limiter about one call a second. Keys are
-// known by a hash that differs from process to process.
+// that a key which keeps asking costs the limiter about one call a second, however many
+// ask for it at the same time. Keys are known by a hash that differs from process to process.
 type denials struct {
-	seed  maphash.Seed
-	slots [denialSlots]atomic.Pointer[denial]
+	seed maphash.Seed
+	sets [denialSets]denialSet
 }
 
-// A denial is what one key, in one tier, was denied.
-type denial struct {
-	hash     uint64
-	cost     uint32
-	renew    time.Time // from then on one caller asks again,
-	until    time.Time // and from then on all do
-	passes   time.Time // when the cost would pass, as the caller was told
-	decision Decision
+type denialSet [denialWays]atomic.Pointer[denial]
 
-	renewing atomic.Bool // one has asked again
+// A denial is what one key, in one tier and for one cost, was denied: others pass at other times.
+//
+//	now ── renew ────────────── until ─────────────────── until + denialFor
+//	 all repeat │ one asks,        │ one asks, and others    │ it is as if it had
+//	 it         │ others repeat it │ wait for what it hears  │ never been
+type denial struct {
+	hash         uint64
+	cost         uint32
+	renew, until time.Time
+	passes       time.Time // when the cost would pass, as the caller was told
+	decision     Decision
+
+	taken atomic.Bool   // someone asks again,
+	asked chan struct{} // which is closed when that has been answered, and the denial is found no more
 }
 
 func newDenials() *denials { return &denials{seed: maphash.MakeSeed()} }
@@ -48,7 +60,35 @@ func (d *denials) hash(r *CheckRequest) uint64 {
 	h.WriteString(r.Tier)
 	h.WriteByte(0xff) // in no tier, as that is UTF-8
 	h.WriteString(r.Key)
+	maphash.WriteComparable(&h, costOf(r))
 	return h.Sum64()
+}
+
+func (d *denials) set(hash uint64) *denialSet { return &d.sets[hash%denialSets] }
+
+// find returns the denial of that hash, and where it is; nil: there is none.
+func (s *denialSet) find(hash uint64) (e *denial, at *atomic.Pointer[denial]) {
+	for i := range s {
+		if e = s[i].Load(); e != nil && e.hash == hash {
+			return e, &s[i]
+		}
+	}
+	return nil, nil
+}
+
+// place returns where there is room for a denial, or the one that ends first.
+func (s *denialSet) place() (at *atomic.Pointer[denial]) {
+	var first time.Time
+	for i := range s {
+		e := s[i].Load()
+		if e == nil {
+			return &s[i]
+		}
+		if at == nil || e.until.Before(first) {
+			at, first = &s[i], e.until
+		}
+	}
+	return at
 }
 
 // costOf is the cost by which r is denied: a peek is decided as a cost of 1.
@@ -59,54 +99,115 @@ func costOf(r *CheckRequest) uint32 {
 	return max(*r.Cost, 1)
 }
 
-// find returns the denial of r, if the limiter could not decide otherwise at now. Of those that
-// ask for one that is to be renewed the first is told that there is none.
-func (d *denials) find(r *CheckRequest, now time.Time) (Decision, bool) {
+// find returns the denial that concerns r, which may have ended; nil: there is none.
+func (d *denials) find(r *CheckRequest, now time.Time) *denial {
 	if d == nil || r.Explain {
-		return Decision{}, false
+		return nil
 	}
 	hash := d.hash(r)
-	e := d.slots[hash%denialSlots].Load()
-	// A cost above the limit has another reason to be denied.
-	if e == nil || e.hash != hash || !now.Before(e.until) || costOf(r) < e.cost || costOf(r) > e.decision.Limit {
-		return Decision{}, false
+	if e, _ := d.set(hash).find(hash); e != nil && now.Sub(e.until) <= denialFor {
+		return e
 	}
-	if !now.Before(e.renew) && e.renewing.CompareAndSwap(false, true) {
-		return Decision{}, false
+	return nil
+}
+
+// repeat returns the denial of r, if the limiter could not decide otherwise at now.
+func (d *denials) repeat(r *CheckRequest, now time.Time) (Decision, bool) {
+	if e := d.find(r, now); e != nil && now.Before(e.until) && (now.Before(e.renew) || e.taken.Load()) {
+		return e.at(now), true
 	}
+	return Decision{}, false
+}
+
+// at is the decision as it is told at now: with waits in whole milliseconds, as the limiter tells
+// them, and never too early.
+func (e *denial) at(now time.Time) Decision {
 	out := e.decision
-	// In whole milliseconds, as the limiter tells them, and never too early.
 	out.RetryAfter = (e.passes.Sub(now) + time.Millisecond - 1).Truncate(time.Millisecond)
 	out.Reset = out.RetryAfter
 	out.Cached = true
-	return out, true
+	return out
+}
+
+// await returns the denial of r, as repeat does. If one has ended it lets the callers that want to
+// know more ask one by one, for a moment: each of those has the turn, until it ends it.
+func (d *denials) await(ctx context.Context, r *CheckRequest, deadline time.Time) (out Decision, ok bool, turn *denial) {
+	var late <-chan time.Time
+	for {
+		now := time.Now()
+		e := d.find(r, now)
+		switch {
+		case e == nil:
+			return Decision{}, false, nil
+		case now.Before(e.renew) && now.Before(e.until):
+			return e.at(now), true, nil
+		case e.taken.CompareAndSwap(false, true):
+			return Decision{}, false, e
+		case now.Before(e.until):
+			return e.at(now), true, nil
+		}
+		if late == nil {
+			late = time.After(min(turnFor, deadline.Sub(now)/2))
+		}
+		select {
+		case <-e.asked:
+		case <-late:
+			return Decision{}, false, nil
+		case <-ctx.Done():
+			return Decision{}, false, nil
+		}
+	}
+}
+
+// end ends a turn, whose holder asked at asked and now has heard. That he took the last unit is as
+// good as a denial of others, until there is one; while few are left they go on one by one;
+// else it is up to them.
+func (d *denials) end(turn *denial, heard *Decision, asked, now time.Time) {
+	told := heard.Decided() && heard.Allowed // not by the policy of a client that heard nothing
+	if told && heard.Remaining == 0 && heard.Reset > 0 && turn.cost == 1 {
+		of := turn.decision
+		of.RetryAfter, of.Reset, of.Exactness = heard.Reset, heard.Reset, heard.Exactness
+		d.remember(turn.hash, turn.cost, of, asked, now)
+	}
+	var next *denial
+	if told && heard.Remaining < few {
+		next = &denial{hash: turn.hash, cost: turn.cost, until: turn.until, decision: turn.decision, asked: make(chan struct{})}
+	}
+	set := d.set(turn.hash)
+	for i := range set {
+		set[i].CompareAndSwap(turn, next)
+	}
+	close(turn.asked)
 }
 
 // note remembers the decision about r, if it is a denial to be remembered. It was
 // asked for at asked, and is known at now.
 func (d *denials) note(r *CheckRequest, out *Decision, asked, now time.Time) {
-	if d == nil || out.Allowed || out.Reason != RateLimited || out.RetryAfter <= 0 ||
-		out.Exactness != Exact && out.Exactness != Recovering {
+	if d == nil || out.Allowed || out.Reason != RateLimited || out.RetryAfter <= 0 {
 		return
 	}
-	// The node decided at some time between the two: the denial is forgotten as if
-	// that was the first, and its wait is told as if it was the second.
-	ends, renew := asked.Add(out.RetryAfter), now.Add(denialFor)
-	e := &denial{
-		hash: d.hash(r), cost: costOf(r), renew: renew, until: earlier(ends, renew.Add(renewalFor)),
-		passes: now.Add(out.RetryAfter), decision: *out,
-	}
-	e.decision.Windows = nil
-	slot := &d.slots[e.hash%denialSlots]
-	if old := slot.Load(); old != nil && old.hash == e.hash && old.cost < e.cost && now.Before(old.renew) {
-		return // it denies more
-	}
-	slot.Store(e)
+	d.remember(d.hash(r), costOf(r), *out, asked, now)
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
+// remember remembers a denial, if it is more than a guess. The node decided at some time between
+// asked and now: it is forgotten as if that was the first, and its wait is told as if it was the
+// second.
+func (d *denials) remember(hash uint64, cost uint32, of Decision, asked, now time.Time) {
+	if of.Exactness != Exact && of.Exactness != Recovering {
+		return
 	}
-	return a
+	of.Windows = nil
+	e := &denial{
+		hash: hash, cost: cost, renew: now.Add(denialFor), until: asked.Add(of.RetryAfter), passes: now.Add(of.RetryAfter),
+		decision: of, asked: make(chan struct{}),
+	}
+	if bound := e.renew.Add(turnFor); bound.Before(e.until) {
+		e.until = bound
+	}
+	set := d.set(hash)
+	_, at := set.find(hash)
+	if at == nil {
+		at = set.place()
+	}
+	at.Store(e)
 }

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -59,7 +60,7 @@ func TestCachedDenialCountsDown(t *testing.T) {
 		c := newClient(t, limiter)
 		first := exhaust(t, c, "k")
 		time.Sleep(300*time.Millisecond + 700*time.Microsecond)
-		d, err := c.Check(t.Context(), client.CheckRequest{Key: "k", Cost: client.Cost(3)})
+		d, err := c.Check(t.Context(), client.CheckRequest{Key: "k"})
 		want := first
 		want.Cached = true
 		want.RetryAfter -= 300 * time.Millisecond // rounded up: never too early
@@ -75,33 +76,147 @@ func TestCachedDenialCountsDown(t *testing.T) {
 	})
 }
 
-// When a denial is to be renewed a crowd costs one call, for a moment: then all ask for themselves.
+// A crowd is many that ask for a key at the same time.
+type crowd struct {
+	t       *testing.T
+	client  *client.Client
+	limiter *fakelimiter.Limiter
+	answers chan client.Result
+}
+
+// ask lets n ask at once, and returns how many calls are under way once each has its answer, or waits.
+func (c *crowd) ask(n int) (calls int) {
+	c.t.Helper()
+	before := len(c.limiter.Calls("Check"))
+	answers := make(chan client.Result, n)
+	c.answers = answers
+	for range n {
+		go func() {
+			d, err := c.client.Check(c.t.Context(), client.CheckRequest{Key: "k"})
+			answers <- client.Result{Decision: d, Err: err}
+		}()
+	}
+	synctest.Wait()
+	return len(c.limiter.Calls("Check")) - before
+}
+
+// When a denial is to be renewed one of a crowd asks, and it stands for the others.
 func TestCrowdRenewsOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
-		c := newClient(t, limiter, client.WithTimeout(time.Second))
-		exhaust(t, c, "k")
-		limiter.After("Check", during(func() { time.Sleep(60 * time.Millisecond) }))
+		c := crowd{t: t, limiter: limiter, client: newClient(t, limiter, client.WithTimeout(time.Second))}
+		exhaust(t, c.client, "k")
+		limiter.After("Check", during(func() { time.Sleep(10 * time.Millisecond) }))
 		time.Sleep(time.Second)
-		calls := len(limiter.Calls("Check"))
-		crowd := func() {
-			for range 50 {
-				go c.Check(t.Context(), client.CheckRequest{Key: "k"})
-			}
-			synctest.Wait()
-		}
-		crowd()
-		if got := len(limiter.Calls("Check")) - calls; got != 1 {
+		if got := c.ask(50); got != 1 {
 			t.Errorf("50 at once cost %d calls, want 1", got)
 		}
-		time.Sleep(50 * time.Millisecond)
-		d, err := c.Check(t.Context(), client.CheckRequest{Key: "k"})
-		if err != nil || d.Cached {
-			t.Errorf("%+v, %v; want an answer of the limiter, as the renewal was not answered", d, err)
+		if n := len(c.answers); n != 49 {
+			t.Errorf("%d were answered at once, want 49", n)
 		}
-		calls = len(limiter.Calls("Check"))
-		crowd()
-		if got := len(limiter.Calls("Check")) - calls; got != 0 {
+		time.Sleep(10 * time.Millisecond)
+		if got := c.ask(50); got != 0 {
 			t.Errorf("50 at once cost %d calls after the renewal, want 0", got)
+		}
+	})
+}
+
+// When a denial has ended one of a crowd asks, and the others do what they can with its answer.
+func TestCrowdAsksInTurn(t *testing.T) {
+	const took = 10 * time.Millisecond
+	denied := &sluicev1.Decision{Limit: 10, Reason: sluicev1.Reason_REASON_RATE_LIMITED, RetryAfterMs: proto.Uint32(5000), Exactness: sluicev1.Exactness_EXACTNESS_EXACT}
+	allowed := func(remaining, resetMs uint32) *sluicev1.Decision {
+		return &sluicev1.Decision{Allowed: true, Limit: 10, Remaining: remaining, ResetAfterMs: resetMs, Exactness: sluicev1.Exactness_EXACTNESS_EXACT}
+	}
+	for name, tt := range map[string]struct {
+		told                  []*sluicev1.Decision // in this order, the last again and again
+		calls, passed, failed int
+	}{
+		"it is denied again":       {[]*sluicev1.Decision{denied}, 1, 0, 0},
+		"it had the only unit":     {[]*sluicev1.Decision{allowed(0, 5000)}, 1, 1, 0},
+		"the next unit is due":     {[]*sluicev1.Decision{allowed(0, 5), denied}, 2, 1, 0},
+		"it had the first of two":  {[]*sluicev1.Decision{allowed(0, 5), allowed(0, 10), denied}, 3, 2, 0},
+		"there is enough for all":  {[]*sluicev1.Decision{allowed(16, 5000)}, 5, 5, 0},
+		"a few are left":           {[]*sluicev1.Decision{allowed(1, 5000), allowed(0, 5000)}, 2, 2, 0},
+		"its call failed: all ask": {[]*sluicev1.Decision{{}, allowed(9, 5000)}, 5, 4, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+				limiter.Wait = 40 * time.Millisecond
+				c := crowd{t: t, limiter: limiter, client: newClient(t, limiter, client.WithTimeout(time.Second))}
+				exhaust(t, c.client, "k")
+				time.Sleep(limiter.Wait)
+				before, told := len(limiter.Calls("Check")), 0
+				limiter.Decide = func(*sluicev1.CheckRequest) *sluicev1.Decision {
+					told++
+					return tt.told[min(told, len(tt.told))-1]
+				}
+				limiter.After("Check", during(func() { time.Sleep(took) }))
+				if got := c.ask(5); got != 1 {
+					t.Errorf("5 at once cost %d calls before one was answered, want 1", got)
+				}
+				passed, failed := 0, 0
+				for range 5 {
+					switch a := <-c.answers; {
+					case a.Err != nil:
+						failed++
+					case a.Decision.Allowed:
+						passed++
+					}
+				}
+				if calls := len(limiter.Calls("Check")) - before; calls != tt.calls || passed != tt.passed || failed != tt.failed {
+					t.Errorf("%d calls, %d passed, %d failed; want %d, %d, %d", calls, passed, failed, tt.calls, tt.passed, tt.failed)
+				}
+			})
+		})
+	}
+}
+
+// Nobody waits long for another's answer.
+func TestCrowdWaitsForAMoment(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		limiter.Wait = 40 * time.Millisecond
+		c := crowd{t: t, limiter: limiter, client: newClient(t, limiter, client.WithTimeout(time.Second))}
+		exhaust(t, c.client, "k")
+		time.Sleep(limiter.Wait)
+		unblock := make(chan struct{})
+		limiter.After("Check", during(func() { <-unblock }))
+		before := len(limiter.Calls("Check"))
+		if got := c.ask(5); got != 1 {
+			t.Errorf("%d calls at first, want 1", got)
+		}
+		time.Sleep(49 * time.Millisecond)
+		synctest.Wait()
+		if got := len(limiter.Calls("Check")) - before; got != 1 {
+			t.Errorf("%d calls after 49 ms, want 1", got)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		close(unblock)
+		for range 5 {
+			<-c.answers
+		}
+		if got := len(limiter.Calls("Check")) - before; got < 5 {
+			t.Errorf("%d calls after 50 ms, want all 5", got)
+		}
+	})
+}
+
+// Keys that hammer at the same time do not displace each other's denials.
+func TestManyDenialsAreRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		c := newClient(t, limiter)
+		exhaust(t, c, "k")
+		const keys = 2000
+		for range 3 {
+			for i := range keys {
+				if _, err := c.Check(t.Context(), client.CheckRequest{Key: fmt.Sprint("k", i)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		// Of five in a set two at least ask again: 0.002 sets of that many are to be expected.
+		if calls := len(limiter.Calls("Check")); calls > keys+20 {
+			t.Errorf("%d keys, each asked for three times, cost %d calls", keys, calls)
 		}
 	})
 }
@@ -136,7 +251,7 @@ func TestWhatTheDenyCacheAnswers(t *testing.T) {
 		cached bool
 	}{
 		"the same":        {denied, true},
-		"a larger cost":   {client.CheckRequest{Key: "k", Tier: "pro", Cost: client.Cost(9)}, true},
+		"a larger cost":   {client.CheckRequest{Key: "k", Tier: "pro", Cost: client.Cost(9)}, false}, // it passes later
 		"a smaller cost":  {client.CheckRequest{Key: "k", Tier: "pro", Cost: client.Cost(2)}, false},
 		"above the limit": {client.CheckRequest{Key: "k", Tier: "pro", Cost: client.Cost(11)}, false},
 		"a peek":          {client.CheckRequest{Key: "k", Tier: "pro", Cost: client.Cost(0)}, false},

@@ -18,10 +18,11 @@
 //	             │                   ▲                  │
 //	   denied a moment ago        topology       or another node
 //
-// A rate denial stands until its RetryAfter has passed. For that time, but a second
-// at most, the client repeats it by itself ([Decision].Cached), also to larger
-// costs: a key that hammers costs the limiter about one call a second. See
-// [WithoutDenyCache].
+// A rate denial stands until its RetryAfter has passed. For that time, but hardly more
+// than a second, the client repeats it by itself to whoever asks for the same
+// ([Decision].Cached). Then one caller asks again, and for a moment (50 ms, or half
+// its time) others leave it at that: a key that hammers costs the limiter about one
+// call a second, whatever the number of callers. See [WithoutDenyCache].
 //
 // The nodes tell the client which of them decides for which part of the keys, and
 // each key is sent straight there. This is a hint only: every node answers for every
