@@ -4,6 +4,7 @@
 //	go run ./cmd/bench                          # all scenarios
 //	go run ./cmd/bench -only '^unary' -pairs 3  # some, and less sure
 //	go run ./cmd/bench -out results             # and write the report: text, JSON and plots
+//	go run ./cmd/bench -before ~/sluice-main    # what a change gains
 //
 // It exits with 0 whatever it measured, and with 1 if it could not measure. Limiters whose program
 // is not here are left out, and the report says so: make bench-peers brings them.
@@ -38,6 +39,7 @@ type options struct {
 	out       string
 	tools     string
 	profiles  string
+	before    string
 	json      bool
 }
 
@@ -75,6 +77,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	flags.StringVar(&o.out, "out", "", "write report.md, report.json and plots into this `directory`")
 	flags.StringVar(&o.tools, "tools", "bin", "`directory` of the programs of other limiters")
 	flags.StringVar(&o.profiles, "profiles", "", "write profiles of echoes and nodes into this `directory`")
+	flags.StringVar(&o.before, "before", "", "compare Sluice with this other `build` of it, and with nothing else")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -114,9 +117,13 @@ func run(ctx context.Context, o options) (err error) {
 	if b.tools, err = findTools(ctx, o.tools, dir); err != nil {
 		return err
 	}
+	b.tools.Before = o.before
 	r := newReport(ctx)
 	fmt.Fprintf(progress, "%s, commit %s\n", r.Machine, r.Commit)
 	for _, s := range all {
+		if o.before != "" {
+			s = s.AgainstBefore()
+		}
 		o.override(&s)
 		outcome, err := b.measure(ctx, s)
 		if err != nil {

@@ -196,11 +196,11 @@ func (c *Contender) check() error {
 		return errors.New("it has no name")
 	case !target.Known(c.Target):
 		return fmt.Errorf("there is no target %q", c.Target)
-	case c.Joins && c.Target != "sluice":
+	case c.Joins && !c.IsSluice():
 		return errors.New("only sluice is joined by nodes")
 	case l.Via != ByCall && l.Via != ByClient && l.Via != ByLease:
 		return fmt.Errorf("there is no way %q of asking", l.Via)
-	case l.Via != ByCall && c.Target != "sluice":
+	case l.Via != ByCall && !c.IsSluice():
 		return fmt.Errorf("only sluice is asked by %s", l.Via)
 	case l.Workers < 1 || l.Conns < 1 || l.Batch < 1 || l.Keys < 1 || l.Deadline < 0:
 		return errors.New("a number is too small")
@@ -212,6 +212,29 @@ func (c *Contender) check() error {
 		return errors.New("abusive keys are asked for one by one")
 	}
 	return nil
+}
+
+// IsSluice tells whether the contender is Sluice, in whatever build.
+func (c *Contender) IsSluice() bool { return c.Target == target.Sluice || c.Target == target.Before }
+
+// AgainstBefore returns a scenario in which each contender that is Sluice meets another build of
+// it, and no others.
+func (s Scenario) AgainstBefore() Scenario {
+	var contenders []Contender
+	var compare []Compare
+	for _, c := range s.Contenders {
+		if !c.IsSluice() {
+			continue
+		}
+		before := c
+		before.Name, before.Target = c.Name+"-before", target.Before
+		contenders = append(contenders, c, before)
+		for _, measure := range []string{"cpu", "rate", "resident"} {
+			compare = append(compare, Compare{What: c.Name + ", against before: " + Measures[measure], Measure: measure, Of: c.Name, To: before.Name})
+		}
+	}
+	s.Contenders, s.Compare = contenders, compare
+	return s
 }
 
 func (s *Scenario) checkCompare(c Compare) error {

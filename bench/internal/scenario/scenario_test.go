@@ -44,6 +44,22 @@ compare:
 	}
 }
 
+func TestAgainstBeforeComparesBuildsOfSluiceAlone(t *testing.T) {
+	s, err := Parse("x", []byte("about: A.\ncontenders:\n  - {name: a, target: sluice, load: {batch: 7}}\n  - {name: b, target: echo}\ncompare:\n  - {what: w, measure: cpu, of: a, to: b}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := s.AgainstBefore()
+	if len(got.Contenders) != 2 || got.Contenders[1].Name != "a-before" || got.Contenders[1].Target != "sluice-before" || got.Contenders[1].Load.Batch != 7 {
+		t.Errorf("%+v", got.Contenders)
+	}
+	for _, c := range got.Compare {
+		if err := got.checkCompare(c); err != nil || c.Of != "a" || c.To != "a-before" {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	const good = "about: A.\ncontenders:\n  - {name: a, target: sluice}\n"
 	if _, err := Parse("x", []byte(good)); err != nil {

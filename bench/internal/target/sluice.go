@@ -36,8 +36,12 @@ func startSluice(ctx context.Context, c Config) (*Target, error) {
 	if c.Spare {
 		nodes++
 	}
+	binary := c.Tools.Sluice
+	if c.Kind == Before {
+		binary = c.Tools.Before
+	}
 	f, err := fleet.New(fleet.Config{
-		Binary: c.Tools.Sluice, Dir: c.Dir, Nodes: nodes, Policy: policyFile, MaxKeys: 2*c.Keys + 1000, Ready: readyWithin,
+		Binary: binary, Dir: c.Dir, Nodes: nodes, Policy: policyFile, MaxKeys: 2*c.Keys + 1000, Ready: readyWithin,
 		Env: []string{"GODEBUG=gctrace=1"},
 	})
 	if err != nil {

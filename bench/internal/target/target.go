@@ -32,7 +32,7 @@ type Config struct {
 
 // Tools are the programs of those that are not this one.
 type Tools struct {
-	Sluice, Gubernator, Ratelimit, Redis string // paths
+	Sluice, Before, Gubernator, Ratelimit, Redis string // paths; Before is another build of Sluice
 }
 
 // A Target runs.
@@ -50,9 +50,16 @@ type Target struct {
 	joined []int        // the process of the spare node, if that runs
 }
 
+// The kinds that are Sluice: as it is here, and another build of it.
+const (
+	Sluice = "sluice"
+	Before = "sluice-before"
+)
+
 // kinds are what can be run, by the name that scenarios give it.
 var kinds = map[string]func(context.Context, Config) (*Target, error){
-	"sluice":     startSluice,
+	Sluice:       startSluice,
+	Before:       startSluice,
 	"echo":       startEcho,
 	"echo-plain": startEcho,
 	"echo-bare":  startEcho,
