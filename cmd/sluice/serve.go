@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -108,6 +109,11 @@ knows, for development.`,
 			if err != nil {
 				return err
 			}
+			paced, stop := context.WithCancel(cmd.Context())
+			var pacer sync.WaitGroup
+			pacer.Go(func() { paceCollector(paced) })
+			defer pacer.Wait()
+			defer stop()
 			return untilDone(cmd.Context(), node)
 		},
 	}
