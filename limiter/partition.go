@@ -13,8 +13,7 @@ type partition struct {
 	// permit is until when the partition may be decided for.
 	permit   Instant
 	recorder *recorder // nil: what happens is not recorded
-
-	_ [8]byte // to 192 bytes
+	paused   *recorder // that goes on later; recorder is nil meanwhile
 }
 
 // state is what a partition knows. Swept or not, with the same content it decides the same.

@@ -20,7 +20,7 @@ func (t *Table) Permit(p PartitionID, until Instant) (last uint64) {
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	part.permit = until
-	return part.recorder.last()
+	return part.lastChange()
 }
 
 // PermitOf returns until when p may be decided for, and the sequence of its last recorded
@@ -29,7 +29,7 @@ func (t *Table) PermitOf(p PartitionID) (until Instant, last uint64) {
 	part := &t.partitions[p]
 	part.mu.Lock()
 	defer part.mu.Unlock()
-	return part.permit, part.recorder.last()
+	return part.permit, part.lastChange()
 }
 
 // mayDecide tells whether p is permitted at now, and what it recorded is taken soon enough.

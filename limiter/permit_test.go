@@ -17,7 +17,7 @@ func TestUndecided(t *testing.T) {
 	now := Instant(time.Hour)
 	undecided := func(when string) {
 		t.Helper()
-		before, last := table.partitions[0].append(nil, 0, 0), table.partitions[0].recorder.last()
+		before, last := table.partitions[0].append(nil, 0, 0), table.partitions[0].lastChange()
 		d := table.Check(key, tier, 1, now)
 		if until, _ := table.PermitOf(0); d != (Decision{Permit: until}) {
 			t.Errorf("%s: %+v", when, d)
@@ -34,7 +34,7 @@ func TestUndecided(t *testing.T) {
 				t.Errorf("%s: %v", when, err)
 			}
 		}
-		if string(table.partitions[0].append(nil, 0, 0)) != string(before) || table.partitions[0].recorder.last() != last {
+		if string(table.partitions[0].append(nil, 0, 0)) != string(before) || table.partitions[0].lastChange() != last {
 			t.Errorf("%s: something changed", when)
 		}
 	}
@@ -159,5 +159,39 @@ func TestNoChangeIsLeftWithoutAWake(t *testing.T) {
 		case <-deadline:
 			t.Fatalf("there are changes up to %d, no wake after %d", want, have)
 		}
+	}
+}
+
+// What changes in a pause is one change that is never taken; recording goes on behind it.
+func TestPausedChangesShareANumber(t *testing.T) {
+	table := sharedTable(t, Config{LargestLimit: 100})
+	tier := mustTier(t, Window{100, time.Minute})
+	now := Instant(time.Hour)
+	table.Record(0, true)
+	table.Permit(0, forEver)
+	hit := func() { table.Check(Key{0, Identity{1, 1}}, tier, 1, now) }
+	hit() // 1, not taken
+	if last := table.Pause(0, true); last != 2 {
+		t.Errorf("the pause is change %d, want 2", last)
+	}
+	hit()
+	hit()
+	if c := table.Take(0); c.Last != 0 {
+		t.Errorf("in the pause changes %d to %d can be taken", c.First, c.Last)
+	}
+	if last := table.Pause(0, false); last != 2 {
+		t.Errorf("after the pause the last change is %d, want 2", last)
+	}
+	hit()
+	if c := table.Take(0); c.First != 3 || c.Last != 3 {
+		t.Errorf("changes %d to %d were recorded after the pause, want 3 alone", c.First, c.Last)
+	}
+	if d := table.Check(Key{0, Identity{1, 1}}, tier, 0, now); d.Remaining != 96 {
+		t.Errorf("%d units remain, want 96: a pause forgets no hit", d.Remaining)
+	}
+	table.Pause(0, true)
+	table.Record(0, true)
+	if hit(); table.Pause(0, false) != 1 {
+		t.Error("recording that begins anew does not begin with change 1")
 	}
 }

@@ -15,7 +15,7 @@ func (t *Table) Snapshot(dst []byte, p PartitionID, since Instant) ([]byte, uint
 	part := &t.partitions[p]
 	part.mu.Lock()
 	defer part.mu.Unlock()
-	return part.append(dst, part.clock, since), part.recorder.last()
+	return part.append(dst, part.clock, since), part.lastChange()
 }
 
 // append encodes the state as seen at base.

@@ -16,6 +16,11 @@ type mesh struct {
 	now   limiter.Instant
 	views *ring.Builder
 	up    map[string]*ownership.Machine
+	store func(name string, table *limiter.Table) ownership.Store // nil: the table itself
+}
+
+func newMesh(t *testing.T) *mesh {
+	return &mesh{t: t, now: limiter.Instant(100 * time.Hour), views: ring.NewBuilder(meshPartitions), up: make(map[string]*ownership.Machine)}
 }
 
 const meshPartitions = 7
@@ -25,8 +30,12 @@ func (m *mesh) start(name string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	store := ownership.Store(table)
+	if m.store != nil {
+		store = m.store(name, table)
+	}
 	m.up[name] = ownership.New(ownership.Config{
-		Name: name, Boot: 1, Partitions: meshPartitions, Store: table, Rand: rand.New(rand.NewPCG(1, uint64(len(m.up)))),
+		Name: name, Boot: 1, Partitions: meshPartitions, Store: store, Rand: rand.New(rand.NewPCG(1, uint64(len(m.up)))),
 		Horizon: time.Minute, MinMembers: 1, Lost: ownership.LostClosed, Start: m.now,
 	})
 	m.look()
@@ -107,7 +116,7 @@ func (m *mesh) counts(name string) (held, permitted int) {
 // to, and to the copy that goes on when its holder dies. It was once forgotten with the holder,
 // which besides could not hand it over.
 func TestClosedGoesWithThePartition(t *testing.T) {
-	m := &mesh{t: t, now: limiter.Instant(100 * time.Hour), views: ring.NewBuilder(meshPartitions), up: make(map[string]*ownership.Machine)}
+	m := newMesh(t)
 	for _, name := range []string{"a", "b", "c"} {
 		m.start(name)
 	}

@@ -199,14 +199,13 @@ func (m *Machine) sendDeltas(pt *part, c *copyOf) {
 }
 
 func (m *Machine) sendSnapshot(pt *part, c *copyOf, p *peer) {
-	m.take(pt)
-	h := pt.hold
-	state, _ := m.Store.Snapshot(nil, pt.id, 0)
+	state, at := m.Store.Snapshot(nil, pt.id, 0)
+	m.take(pt) // after the snapshot, as calls go on meanwhile: the log must reach as far
 	out := m.out.copying(c.name)
 	out.Snapshots = append(out.Snapshots, Snapshot{
-		Partition: pt.id, At: Position{pt.gen, h.last}, Past: append([]Position(nil), pt.past...), State: state, Closed: max(pt.closed.Sub(m.now), 0),
+		Partition: pt.id, At: Position{pt.gen, at}, Past: append([]Position(nil), pt.past...), State: state, Closed: max(pt.closed.Sub(m.now), 0),
 	})
-	c.state, c.sent, c.acked, c.progress = installing, h.last, h.last, m.now
+	c.state, c.sent, c.acked, c.progress = installing, at, at, m.now
 	c.flight = len(state) + 64
 	p.flight += c.flight
 	p.flights++

@@ -27,6 +27,8 @@ type holding struct {
 	first, last uint64
 	logBytes    int
 	fork        *fork
+	// paused: changes are not recorded, as there is no copy and none was dropped lately.
+	paused bool
 
 	handoff   *handoff
 	noHandoff limiter.Instant // not again before
@@ -204,6 +206,7 @@ func (m *Machine) keep(pt *part) {
 	m.take(pt)
 	wanted := m.wanted(pt)
 	if wanted != "" && h.copyAt(wanted) == nil {
+		m.pause(pt, false)
 		h.copies = append(h.copies, &copyOf{name: wanted, boot: m.peers[wanted].boot})
 		pt.askNow = true
 	}
@@ -217,6 +220,9 @@ func (m *Machine) keep(pt *part) {
 	}
 	m.feed(pt)
 	m.trim(pt)
+	if len(h.copies) == 0 && h.fork == nil {
+		m.pause(pt, true)
+	}
 	m.handOver(pt)
 	if pt.hold != nil {
 		m.permitNow(pt)
@@ -334,6 +340,18 @@ func (m *Machine) take(pt *part) {
 	if ch := m.Store.Take(pt.id); ch.Last > 0 {
 		h.append(Stretch{Changes: ch})
 	}
+}
+
+// pause stops the recording of changes, or goes on with it. What changes in a pause has one
+// number, which nobody else can have: whoever has less gets a snapshot.
+func (m *Machine) pause(pt *part, on bool) {
+	h := pt.hold
+	if h.paused == on {
+		return
+	}
+	h.paused = on
+	h.last = m.Store.Pause(pt.id, on)
+	h.log, h.logBytes, h.first = nil, 0, h.last+1
 }
 
 func (h *holding) append(l Stretch) {

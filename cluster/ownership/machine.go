@@ -38,6 +38,7 @@ const (
 type Store interface {
 	Permit(p limiter.PartitionID, until limiter.Instant) (last uint64)
 	Record(p limiter.PartitionID, on bool)
+	Pause(p limiter.PartitionID, on bool) (last uint64)
 	Take(p limiter.PartitionID) limiter.Changes
 	Dirty(dst []limiter.PartitionID) []limiter.PartitionID
 	Snapshot(dst []byte, p limiter.PartitionID, since limiter.Instant) ([]byte, uint64)

@@ -132,9 +132,12 @@ func (m *member) connected(name string) bool {
 	if n == nil {
 		return false
 	}
+	n.caller.mu.Lock()
+	asks := n.caller.connected // a moment after its stream counts
+	n.caller.mu.Unlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.streams >= 2*int(laneKinds)
+	return asks && n.streams >= 2*int(laneKinds)
 }
 
 func eventually(t testing.TB, what string, ok func() bool) {

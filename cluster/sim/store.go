@@ -180,6 +180,16 @@ func (s *naive) Record(p limiter.PartitionID, on bool) {
 	np.recording, np.seq, np.open = on, 0, limiter.Changes{}
 }
 
+func (s *naive) Pause(p limiter.PartitionID, on bool) uint64 {
+	np := &s.parts[p]
+	np.recording = !on
+	if on {
+		np.seq++
+		np.open = limiter.Changes{}
+	}
+	return np.seq
+}
+
 func (s *naive) Take(p limiter.PartitionID) limiter.Changes {
 	c := s.parts[p].open
 	s.parts[p].open = limiter.Changes{}
