@@ -54,9 +54,12 @@ func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, 
 		}
 		rest = append(rest, i)
 	}
-	if len(rest) > 0 {
-		q := &question{n: n, ctx: ctx, calls: calls, done: done}
-		go q.pursue(rest, lookPace)
+	if len(rest) == 0 {
+		return
+	}
+	q := &question{n: n, ctx: ctx, calls: calls, done: done}
+	if waiting := q.step(rest, lookPace); len(waiting) > 0 {
+		go q.pursue(waiting, lookPace)
 	}
 }
 
@@ -121,18 +124,21 @@ type question struct {
 	done  func(i int, a peer.Answer)
 }
 
-// pursue brings calls to an end, or to a place where they wait for one.
-func (q *question) pursue(rest []int, pace time.Duration) {
-	for len(rest) > 0 {
-		waiting, groups := q.sort(rest)
-		for to, group := range groups {
-			q.forward(to, group, pace)
-		}
-		if rest = waiting; len(rest) > 0 {
-			q.pause(pace)
-			pace = slower(pace)
-		}
+// pursue brings calls on that cannot go on as things stand.
+func (q *question) pursue(waiting []int, pace time.Duration) {
+	for ; len(waiting) > 0; pace = slower(pace) {
+		q.pause(pace)
+		waiting = q.step(waiting, slower(pace))
 	}
+}
+
+// step decides and forwards what can be now, and returns the rest. It does not block.
+func (q *question) step(rest []int, pace time.Duration) (waiting []int) {
+	waiting, groups := q.sort(rest)
+	for to, group := range groups {
+		q.forward(to, group, pace)
+	}
+	return waiting
 }
 
 // slower is the pace of a call that has waited at this pace in vain.
@@ -222,10 +228,7 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 			q.done(i, a)
 		}
 		if last && len(rest) > 0 {
-			go func() {
-				q.pause(pace)
-				q.pursue(rest, slower(pace))
-			}()
+			go q.pursue(rest, pace)
 		}
 	})
 }

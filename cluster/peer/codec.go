@@ -127,6 +127,28 @@ func appendMessage(b []byte, num protowire.Number, body func([]byte) []byte) []b
 	return b
 }
 
+// beginMessage begins a message, to be ended by endMessage with the place that it returns.
+func beginMessage(b []byte, num protowire.Number) (_ []byte, at int) {
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return append(b, 0), len(b)
+}
+
+// endMessage writes the length of the message that began at a place: mostly into the byte that
+// was left for it.
+func endMessage(b []byte, at int) []byte {
+	n := len(b) - at - 1
+	if n < 1<<7 {
+		b[at] = byte(n)
+		return b
+	}
+	var longer [9]byte
+	more := protowire.SizeVarint(uint64(n)) - 1
+	b = append(b, longer[:more]...)
+	copy(b[at+1+more:], b[at+1:at+1+n])
+	protowire.AppendVarint(b[:at], uint64(n))
+	return b
+}
+
 func appendHello(b []byte, h *peerv1.Hello) []byte {
 	if h == nil {
 		return b

@@ -13,7 +13,7 @@ import (
 )
 
 // A letter is a frame or a copying as it goes over the wire: encode and decode are each
-// other's inverse. What was decoded shares no memory with what it was decoded from.
+// other's inverse. A decoded frame shares no memory with what it was decoded from.
 
 func encodeFrame(f *ownership.Frame) ([]byte, error) { return proto.Marshal(frameToProto(f)) }
 
@@ -23,16 +23,6 @@ func decodeFrame(b []byte) (*ownership.Frame, error) {
 		return nil, fmt.Errorf("frame: %w", err)
 	}
 	return frameOf(m)
-}
-
-func encodeCopying(c *ownership.Copying) ([]byte, error) { return proto.Marshal(copyingToProto(c)) }
-
-func decodeCopying(b []byte) (*ownership.Copying, error) {
-	m := new(peerv1.Copying)
-	if err := proto.Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("copying: %w", err)
-	}
-	return copyingOf(m)
 }
 
 // Upper bounds of what an item takes on the wire, beside the bytes and names in it.
@@ -113,10 +103,12 @@ type life struct {
 }
 
 func (l *lives) of(g ownership.Generation) uint32 {
-	key := life{g.Name, g.Boot}
-	if n := len(l.list); n > 0 && l.list[n-1].Name == g.Name && l.list[n-1].Boot == g.Boot {
-		return uint32(n - 1)
+	for i, life := range l.list[:min(len(l.list), 8)] { // mostly all there are
+		if life.Name == g.Name && life.Boot == g.Boot {
+			return uint32(i)
+		}
 	}
+	key := life{g.Name, g.Boot}
 	if i, ok := l.index[key]; ok {
 		return i
 	}

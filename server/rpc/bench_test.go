@@ -32,11 +32,11 @@ func benchmarkBatch(b *testing.B, keys, hits int) {
 	}
 	now := limiter.Instant(time.Hour)
 	secrets := testSecrets(b, "the secret of the cluster")
-	s := NewServer(Config{
+	s := newService(&Config{
 		Table: table, Hasher: limiter.NewHasher(secrets, partitions), Sealer: limiter.NewSealer(secrets, partitions),
 		Policy: policy.Default(), Clock: func() (limiter.Instant, time.Time) { return now, start.Add(time.Duration(now)) },
 		Log: slog.New(slog.DiscardHandler),
-	}).service
+	})
 	requests := make([][]byte, max(keys/checks, 100))
 	for i := range requests {
 		for range checks {

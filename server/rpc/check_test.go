@@ -273,7 +273,7 @@ func TestLargestBatch(t *testing.T) {
 // TestCallThatEnded holds that a call whose caller is gone is not decided.
 func TestCallThatEnded(t *testing.T) {
 	c, r := newConfig(t, small, limiter.Config{MaxKeys: 10})
-	s := NewServer(c).service
+	s := newService(&c)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for method, req := range map[string]proto.Message{

@@ -36,7 +36,7 @@ func FuzzCheckRequest(f *testing.F) {
 	}
 	f.Add(wire(f, &sluicev1.CheckRequest{Key: "k", Tier: "two", Cost: proto.Uint32(0), Explain: true}))
 	c, _ := newConfig(f, small, limiter.Config{MaxKeys: 1000})
-	s := NewServer(c).service
+	s := newService(&c)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sent := slices.Clone(b)
 		resp, err := invoke(t.Context(), s, "Check", sent)
@@ -116,7 +116,7 @@ func (m *batch) messages() (all []*sluicev1.CheckRequest) {
 // FuzzLeaseID holds that only the lease id that was sealed releases its lease.
 func FuzzLeaseID(f *testing.F) {
 	c, _ := newConfig(f, small, limiter.Config{MaxKeys: 1000})
-	s := NewServer(c).service
+	s := newService(&c)
 	out, err := invoke(f.Context(), s, "Acquire", wire(f, &sluicev1.AcquireRequest{Key: "k", RunId: "r", TtlMs: 600_000}))
 	if err != nil {
 		f.Fatal(err)

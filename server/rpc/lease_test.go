@@ -145,7 +145,7 @@ func TestAcquireConflict(t *testing.T) {
 // the call's own memory has been wiped.
 func TestLeaseKeepsItsWords(t *testing.T) {
 	c, _ := newConfig(t, small, limiter.Config{MaxKeys: 10})
-	s := NewServer(c).service
+	s := newService(&c)
 	ask := func(task string) error {
 		b := wire(t, &sluicev1.AcquireRequest{Key: "k", RunId: "run", TaskId: task, TtlMs: 30_000})
 		_, err := invoke(t.Context(), s, "Acquire", b)
@@ -225,7 +225,7 @@ func TestRequestCost(t *testing.T) {
 // TestReleaseAfterTheCaller holds that a slot is freed also when nobody waits for it.
 func TestReleaseAfterTheCaller(t *testing.T) {
 	c, _ := newConfig(t, small, limiter.Config{MaxKeys: 10})
-	s := NewServer(c).service
+	s := newService(&c)
 	out, err := invoke(t.Context(), s, "Acquire", wire(t, run("r")))
 	if err != nil {
 		t.Fatal(err)

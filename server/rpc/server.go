@@ -22,6 +22,7 @@ import (
 // Bounds on what one client can make the node hold.
 const (
 	maxMessage    = 8 << 20 // bytes; a batch of 100,000 checks with keys of 60 bytes fits
+	workers       = 64      // goroutines that serve calls one after another; more calls at a time have their own
 	maxStreams    = 4096    // concurrent calls of one connection
 	maxHeaderList = 16 << 10
 )
@@ -99,6 +100,7 @@ func Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ReadBufferSize(0), // connections buffer by themselves: see wipingConn
+		grpc.NumStreamWorkers(workers),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaderList),
