@@ -43,52 +43,71 @@ type contestant struct {
 }
 
 // measure measures one scenario. A contender whose program is not here is left out.
+//
+// Half of the turns are of processes that were started in one order, half of others, started in the
+// opposite one: on a virtual machine two that do the same can differ by a quarter, by which of
+// them came to its memory first.
 func (b *bench) measure(ctx context.Context, s scenario.Scenario) (out outcome, err error) {
 	out = outcome{Scenario: s.Name, About: s.About, contenders: s.Contenders, samples: make([][]sample, len(s.Contenders))}
 	fmt.Fprintf(b.progress, "\n%s: %s\n", s.Name, s.About)
+	order := make([]int, 0, len(s.Contenders))
+	for i, c := range s.Contenders {
+		if missing := b.missing(c.Target); missing != "" {
+			out.Missing = append(out.Missing, fmt.Sprintf("%s: there is no program %s here", c.Name, missing))
+			continue
+		}
+		order = append(order, i)
+	}
+	half := (s.Pairs + 1) / 2
+	if err := b.turns(ctx, s, &out, order, 0, half); err != nil {
+		return out, err
+	}
+	slices.Reverse(order)
+	if err := b.turns(ctx, s, &out, order, half, s.Pairs); err != nil {
+		return out, err
+	}
+	out.compare(s.Compare)
+	out.writeText(b.progress)
+	return out, nil
+}
+
+// turns starts contenders in an order, and gives them turns: those from one number on, up to
+// another.
+func (b *bench) turns(ctx context.Context, s scenario.Scenario, out *outcome, order []int, from, to int) (err error) {
+	if from >= to {
+		return nil
+	}
 	running := make([]*contestant, len(s.Contenders))
 	defer func() {
 		for _, c := range running {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	for i, c := range s.Contenders {
-		if missing := b.missing(c.Target); missing != "" {
-			out.Missing = append(out.Missing, fmt.Sprintf("%s: there is no program %s here", c.Name, missing))
-			continue
-		}
+	for _, i := range order {
+		c := s.Contenders[i]
 		if running[i], err = b.start(ctx, s, c); err != nil {
-			return out, fmt.Errorf("%s: %w", c.Name, err)
+			return fmt.Errorf("%s: %w", c.Name, err)
 		}
-		out.Settings = append(out.Settings, c.Name+": "+running[i].target.Settings)
+		if from == 0 {
+			out.Settings = append(out.Settings, c.Name+": "+running[i].target.Settings)
+		}
 	}
-	if err := b.warmUp(ctx, s, running); err != nil {
-		return out, err
+	if err := b.warmUp(ctx, s, running, order); err != nil {
+		return err
 	}
-	for turn := range s.Pairs {
-		order := make([]int, len(running))
-		for i := range order {
-			order[i] = i
-		}
-		if turn%2 == 1 { // so that none always comes after the same other
-			slices.Reverse(order)
-		}
+	order = slices.Clone(order)
+	for turn := from; turn < to; turn++ {
 		for _, i := range order {
-			c := running[i]
-			if c == nil {
-				continue
-			}
-			sample, err := b.turn(ctx, s, c, turn)
+			sample, err := b.turn(ctx, s, running[i], turn)
 			if err != nil {
-				return out, fmt.Errorf("%s: %w", c.Name, err)
+				return fmt.Errorf("%s: %w", running[i].Name, err)
 			}
 			out.samples[i] = append(out.samples[i], sample)
-			b.say(turn, s.Pairs, c.Name, sample)
+			b.say(turn, s.Pairs, running[i].Name, sample)
 		}
+		slices.Reverse(order) // so that none always comes after the same other
 	}
-	out.compare(s.Compare)
-	out.writeText(b.progress)
-	return out, nil
+	return nil
 }
 
 // missing names the program that a kind of target needs and that is not here.
@@ -133,12 +152,10 @@ func (c *contestant) close() error {
 
 // warmUp fills the targets with their keys, loads each for a while, and finds the rate of open
 // loops: a share of what the slowest can do.
-func (b *bench) warmUp(ctx context.Context, s scenario.Scenario, running []*contestant) error {
+func (b *bench) warmUp(ctx context.Context, s scenario.Scenario, running []*contestant, order []int) error {
 	slowest := 0.0
-	for _, c := range running {
-		if c == nil {
-			continue
-		}
+	for _, i := range order {
+		c := running[i]
 		if err := c.asking.fill(ctx); err != nil {
 			return fmt.Errorf("%s: filling: %w", c.Name, err)
 		}
