@@ -12,11 +12,11 @@ help: ## List what there is
 
 .PHONY: run
 run: ## Run a node on 127.0.0.1:7070 (ARGS="--policy FILE" for more)
-	$(GO) run ./cmd/sluice serve $(ARGS)
+	$(GO) run -pgo=off ./cmd/sluice serve $(ARGS)
 
 .PHONY: demo
 demo: ## Run a node, a gateway on 127.0.0.1:8080 and a small API, to try with curl
-	$(GO) run ./cmd/sluice demo $(ARGS)
+	$(GO) run -pgo=off ./cmd/sluice demo $(ARGS)
 
 .PHONY: build
 build: ## Build bin/sluice
@@ -24,7 +24,7 @@ build: ## Build bin/sluice
 
 .PHONY: test
 test: ## Run all tests
-	$(GO) test ./...
+	$(GO) test -pgo=off ./...
 
 .PHONY: check
 check: lint race stale test-bench test-python ## Lint, race detector, stale code, bench and the sample client: CI runs these too
@@ -37,7 +37,7 @@ lint: ## Look for mistakes in code and protos
 
 .PHONY: race
 race: ## Run all tests under the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -pgo=off ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZ (30s) each
@@ -57,6 +57,13 @@ sim: ## Simulate SEEDS (200000) clusters in trouble, from seed FIRST (1) on
 .PHONY: chaos
 chaos: ## Let nodes join, leave, die and sleep under load, and print what that cost (ARGS="-short" for a minute of it)
 	cd bench && $(GO) run ./cmd/chaos $(ARGS)
+
+# A build with a profile takes a minute longer, so what is only tried or tested has none.
+.PHONY: profile
+profile: ## Record anew the profile that the compiler optimises by, cmd/sluice/default.pgo
+	cd bench && rm -rf bin/profiles && mkdir -p bin/profiles && \
+		$(GO) run ./cmd/bench -scenarios profile -profiles bin/profiles && \
+		$(GO) tool pprof -proto -output=../cmd/sluice/default.pgo bin/profiles/*.cpu.prof
 
 .PHONY: bench
 bench: ## Measure the engine, a key's memory, and all scenarios beside an empty gRPC call
