@@ -148,7 +148,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	n.rpc = rpc.NewServer(of)
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.workers.Go(func() { n.sweep(ctx) })
+	n.workers.Go(func() { n.sweep(ctx, c.MaxKeys) })
 	n.workers.Go(func() { n.fail(n.rpc.Serve(n.lis)) })
 	n.warn("gateways", n.lis)
 	if n.cluster != nil {
@@ -255,15 +255,25 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// The sweep looks at every key at least once a second while there are up to 250,000, and
-// at 250,000 keys a second beyond: about half a percent of a core.
+// The sweep looks at every key about every five seconds, or, if they are many or there is hardly room
+// for more, at 250,000 keys a second: about one percent of a core.
 const (
 	sweepEvery = 50 * time.Millisecond
 	sweepKeys  = 12_500
+	sweepSteps = int(5 * time.Second / sweepEvery)
 )
 
+// sweepStep is at how many places for a key a sweep looks, if the table holds so many keys, of
+// so many at most. Up to half of the places are free, and of a partition up to 64 more.
+func sweepStep(keys, most int) int {
+	if keys > most-most/10 {
+		return sweepKeys
+	}
+	return min(sweepKeys, (2*keys+64*min(keys, Partitions))/sweepSteps+1)
+}
+
 // sweep forgets idle keys until ctx ends.
-func (n *Node) sweep(ctx context.Context) {
+func (n *Node) sweep(ctx context.Context, maxKeys int) {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
@@ -272,7 +282,7 @@ func (n *Node) sweep(ctx context.Context) {
 			return
 		case <-ticker.C:
 			now, _ := n.clock()
-			n.table.Sweep(now, sweepKeys)
+			n.table.Sweep(now, sweepStep(n.table.Keys(), maxKeys))
 		}
 	}
 }
