@@ -78,6 +78,17 @@ bench-peers: ## Measure beside Gubernator, envoyproxy/ratelimit and redis_rate, 
 	cd bench/peers/ratelimit && $(GO) build -o ../../bin/ratelimit github.com/envoyproxy/ratelimit/src/service_cmd
 	cd bench && $(GO) run ./cmd/bench $(ARGS)
 
+.PHONY: bench-report
+bench-report: ## Measure all that docs/performance.md tells of anew, into docs/bench (an hour; after make bench-peers)
+	mkdir -p docs/bench
+	{ $(GO) version; git describe --always; \
+		$(GO) test -run '^$$' -bench 'Check|Recorded' -cpu 1 -count 5 ./limiter && \
+		$(GO) test -run '^$$' -bench . -count 5 ./server/metrics && \
+		$(GO) test -run '^$$' -bench 'Copying' -count 5 ./cluster/peer; } > docs/bench/go.txt
+	cd bench && $(GO) run ./cmd/memory > ../docs/bench/memory.txt
+	cd bench && $(GO) run ./cmd/bench -out ../docs/bench $(ARGS)
+	cd bench && $(GO) run ./cmd/capacity > ../docs/bench/capacity.md
+
 .PHONY: proto
 proto: ## Generate the Go code of the protos
 	$(TOOL) buf generate

@@ -20,7 +20,8 @@ import (
 )
 
 // startGubernator starts Gubernator, with more room for keys than there are, and what it says of
-// itself turned off but for errors. Several nodes find each other by its own gossip.
+// itself turned off but for errors. Several nodes find each other by its own gossip, in which a
+// node's name is its host's: so each has a host name of its own, which takes root.
 func startGubernator(ctx context.Context, c Config) (*Target, error) {
 	free, err := fleet.FreeAddresses(3 * c.Nodes)
 	if err != nil {
@@ -40,7 +41,12 @@ func startGubernator(ctx context.Context, c Config) (*Target, error) {
 			"GUBER_PEER_DISCOVERY_TYPE=member-list", "GUBER_MEMBERLIST_ADDRESS=" + gossip, "GUBER_MEMBERLIST_BIND_ADDRESS=" + gossip,
 			"GUBER_MEMBERLIST_KNOWN_NODES=" + strings.Join(known, ","),
 		}
-		if err := t.run(ctx, c, fmt.Sprintf("gubernator-%d", i+1), grpc, env, c.Tools.Gubernator); err != nil {
+		name := fmt.Sprintf("gubernator-%d", i+1)
+		binary, args := c.Tools.Gubernator, []string(nil)
+		if c.Nodes > 1 {
+			binary, args = "unshare", []string{"--uts", "sh", "-c", `hostname "$0" && exec "$1"`, name, binary}
+		}
+		if err := t.run(ctx, c, name, grpc, env, binary, args...); err != nil {
 			_ = t.Close()
 			return nil, err
 		}
