@@ -21,11 +21,16 @@ import (
 
 // startGubernator starts Gubernator, with more room for keys than there are, and what it says of
 // itself turned off but for errors. Several nodes find each other by its own gossip, in which a
-// node's name is its host's: so each has a host name of its own, which takes root.
+// node's name is its host's, and who knows another by its IP alone: so each has a host name of its
+// own, which takes root, and an address of 127.0.0.0/8.
 func startGubernator(ctx context.Context, c Config) (*Target, error) {
 	free, err := fleet.FreeAddresses(3 * c.Nodes)
 	if err != nil {
 		return nil, err
+	}
+	for i := range free {
+		_, port, _ := net.SplitHostPort(free[i])
+		free[i] = fmt.Sprintf("127.0.0.%d:%s", i/3+1, port)
 	}
 	var known []string
 	for i := range c.Nodes {
