@@ -2,7 +2,7 @@
 // has: from what the other programs have measured, and a simulation of views, of gossip, and of
 // what moves when a node joins.
 //
-//	go run ./cmd/capacity -report ../docs/bench/report.json
+//	go run ./cmd/capacity ../docs/bench/*/report.json
 //
 // Memory and processor time are those of the busiest node, as keys fall on nodes unevenly.
 package main
@@ -28,17 +28,20 @@ const (
 var sizes = []int{1, 2, 3, 5, 7, 10, 15, 20, 30, 50}
 
 func main() {
-	report := flag.String("report", "../docs/bench/report.json", "`file` that bench -out wrote")
-	perKey := flag.Float64("key", 85, "bytes of memory a key, as `memory` says")
+	perKey := flag.Float64("key", 85, "`bytes` of memory a key, as memory says")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: capacity [-key BYTES] REPORT...    (reports that bench -out wrote)")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
-	if err := run(os.Stdout, *report, *perKey); err != nil {
+	if err := run(os.Stdout, flag.Args(), *perKey); err != nil {
 		fmt.Fprintln(os.Stderr, "capacity:", err)
 		os.Exit(1)
 	}
 }
 
-func run(w io.Writer, report string, perKey float64) error {
-	costs, err := readCosts(report)
+func run(w io.Writer, reports []string, perKey float64) error {
+	costs, err := readCosts(reports)
 	if err != nil {
 		return err
 	}
@@ -186,33 +189,40 @@ func spread(n int, random *rand.Rand) float64 {
 // costs are what decisions cost, in µs of a processor.
 type costs struct{ unary, alone, batched, anyNode float64 }
 
-// readCosts finds them in a report.
-func readCosts(file string) (c costs, err error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return c, err
-	}
-	var report struct {
-		Scenarios []struct {
-			Scenario   string
-			Contenders []struct {
-				Name     string
-				Measures map[string]stat.Spread
-			}
+// A report is what capacity reads of one.
+type report struct {
+	Scenarios []struct {
+		Scenario   string
+		Contenders []struct {
+			Name     string
+			Measures map[string]stat.Spread
 		}
 	}
-	if err := json.Unmarshal(b, &report); err != nil {
-		return c, fmt.Errorf("%s: %w", file, err)
+}
+
+// readCosts finds them in reports.
+func readCosts(files []string) (c costs, err error) {
+	var all report
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return c, err
+		}
+		var r report
+		if err := json.Unmarshal(b, &r); err != nil {
+			return c, fmt.Errorf("%s: %w", file, err)
+		}
+		all.Scenarios = append(all.Scenarios, r.Scenarios...)
 	}
 	find := func(scenario, contender string) float64 {
-		for _, s := range report.Scenarios {
+		for _, s := range all.Scenarios {
 			for _, r := range s.Contenders {
 				if s.Scenario == scenario && r.Name == contender {
 					return r.Measures["cpu"].Median
 				}
 			}
 		}
-		err = errors.Join(err, fmt.Errorf("%s has no contender %s of scenario %s", file, contender, scenario))
+		err = errors.Join(err, fmt.Errorf("no report has contender %s of scenario %s", contender, scenario))
 		return 0
 	}
 	c = costs{
