@@ -48,7 +48,7 @@ func run(w io.Writer, reports []string, perKey float64) error {
 	random := rand.New(rand.NewPCG(1, 2))
 	fmt.Fprintf(w, "%d partitions, the worst of %d clusters of each size; %.0f bytes a key; a core decides in %.2f µs by itself,\n"+
 		"in %.2f with a copy to feed, and in %.1f a call of one check that any node may be asked\n\n", partitions, tries, perKey, costs.alone, costs.batched, costs.anyNode)
-	fmt.Fprintf(w, "| nodes | busiest: of the mean | moved by a join: of a fair share | news is everywhere after | at rest, a node sends | keys in 8 GB a node | decisions/s a core of each node: batches | single calls |\n")
+	fmt.Fprintf(w, "| nodes | busiest: of the mean | moved by a join: of a fair share | news is everywhere after | at rest, a node sends | keys in 8 GB a node | decisions/s of all, with a core each: batches | single calls |\n")
 	fmt.Fprintf(w, "|---|---|---|---|---|---|---|---|\n")
 	var shapes []shape
 	for _, n := range sizes {
