@@ -51,7 +51,7 @@ func (n *node) start(alone bool) {
 	n.boot++
 	n.clock = clock{origin: limiter.Instant(w.between(time.Hour, 1000*time.Hour)), ppm: w.rand.Int64N(101) - 50}
 	n.store = w.newStore(func() {
-		n.later(w.between(4*time.Millisecond, 7*time.Millisecond), func() { n.machine.Replicate(n.local()) })
+		n.later(w.between(2*time.Millisecond, 4*time.Millisecond), func() { n.machine.Replicate(n.local()) })
 	})
 	n.machine = ownership.New(ownership.Config{
 		Name: n.name, Boot: n.boot, Partitions: w.partitions, Store: prolonging{n.store, w},
