@@ -165,8 +165,8 @@ func (d *denials) await(ctx context.Context, r *CheckRequest, deadline time.Time
 func (d *denials) end(turn *denial, heard *Decision, asked, now time.Time) {
 	told := heard.Decided() && heard.Allowed // not by the policy of a client that heard nothing
 	if told && heard.Remaining == 0 && heard.Reset > 0 && turn.cost == 1 {
-		of := turn.decision
-		of.RetryAfter, of.Reset, of.Exactness = heard.Reset, heard.Reset, heard.Exactness
+		of := *heard
+		of.Allowed, of.Reason, of.RetryAfter = false, RateLimited, heard.Reset
 		d.remember(turn.hash, turn.cost, of, asked, now)
 	}
 	var next *denial

@@ -40,7 +40,7 @@ func (t *Table) Record(p PartitionID, on bool) {
 // Pause stops the recording of changes in p (on), or goes on with it, and returns the
 // sequence of the last change. All that changes in a pause counts as one change, which has a
 // number, the next, and is never taken: nor is what was not taken before. It is for as long
-// as nobody wants changes: recording them costs a fifth of a decision. p must be recorded.
+// as nobody wants changes, since recording them is a good part of a decision. p must be recorded.
 func (t *Table) Pause(p PartitionID, on bool) (last uint64) {
 	part := &t.partitions[p]
 	part.mu.Lock()

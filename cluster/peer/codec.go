@@ -119,12 +119,8 @@ func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
 
 // appendMessage appends a message, the fields of which body appends.
 func appendMessage(b []byte, num protowire.Number, body func([]byte) []byte) []byte {
-	b = protowire.AppendTag(b, num, protowire.BytesType)
-	at := len(b)
-	b = body(append(b, 0, 0, 0)) // room for a length of up to 2 MiB, in three bytes
-	n := len(b) - at - 3
-	b[at], b[at+1], b[at+2] = byte(n)|0x80, byte(n>>7)|0x80, byte(n>>14)
-	return b
+	b, at := beginMessage(b, num)
+	return endMessage(body(b), at)
 }
 
 // beginMessage begins a message, to be ended by endMessage with the place that it returns.

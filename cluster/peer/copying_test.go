@@ -82,15 +82,24 @@ func TestCopyingsAreEncodedAsProtobufDoes(t *testing.T) {
 	})
 }
 
-// What protobuf writes means the same to both, and nothing makes the reader by hand panic.
-func FuzzCopyingIsReadAsProtobufDoes(f *testing.F) {
+// Whatever can be read is written and read again as the same, and what protobuf writes means the
+// same to both.
+func FuzzCopying(f *testing.F) {
 	b, err := encodeCopying(goldenCopying())
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_, _ = decodeCopying(b)
+		if c, err := decodeCopying(b); err == nil {
+			again, err := encodeCopying(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back, err := decodeCopying(again); err != nil || !reflect.DeepEqual(back, c) {
+				t.Fatalf("%v\n%+v\nbecame\n%+v", err, c, back)
+			}
+		}
 		m := new(peerv1.Copying)
 		if (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, m) != nil {
 			return

@@ -13,7 +13,7 @@ import (
 // memory of its keys for nothing. What a collection costs, and how much garbage calls make, does
 // not depend on the keys, so neither does how much garbage is let lie.
 const (
-	garbageAllowed = 16 << 20// bytes between two collections of a heap larger than that
+	garbageAllowed = 16 << 20 // bytes between two collections of a heap larger than that
 	paceEvery      = 100 * time.Millisecond
 )
 

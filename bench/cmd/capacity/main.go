@@ -105,15 +105,11 @@ func (s shape) copies() float64 { return float64(min(s.nodes, 2)) }
 // second to each other node, with two bytes for each partition held, and for each partition
 // held the request for a pledge and the pledge, 26 bytes together.
 func (s shape) atRest() float64 {
-	held := float64(partitions) / float64(s.nodes)
-	return float64(s.nodes-1)*10*2*held + sometimes(s.nodes > 1)*10*26*held
-}
-
-func sometimes(yes bool) float64 {
-	if yes {
-		return 1
+	if s.nodes == 1 {
+		return 0
 	}
-	return 0
+	held := float64(partitions) / float64(s.nodes)
+	return float64(s.nodes-1)*10*2*held + 10*26*held
 }
 
 func (s shape) movedText() string {
