@@ -117,7 +117,11 @@ func run(ctx context.Context, o options) (err error) {
 	if b.tools, err = findTools(ctx, o.tools, dir); err != nil {
 		return err
 	}
-	b.tools.Before = o.before
+	if o.before != "" {
+		if b.tools.Before, err = filepath.Abs(o.before); err != nil {
+			return err
+		}
+	}
 	r := newReport(ctx)
 	fmt.Fprintf(progress, "%s, commit %s\n", r.Machine, r.Commit)
 	for _, s := range all {
