@@ -116,7 +116,10 @@ knows, for development.`,
 			var beside sync.WaitGroup
 			beside.Go(func() { paceCollector(running) })
 			if f.policyFile != "" {
-				beside.Go(func() { reloadOnHangup(running, node) })
+				hangups := make(chan os.Signal, 1)
+				signal.Notify(hangups, syscall.SIGHUP)
+				defer signal.Stop(hangups)
+				beside.Go(func() { reloadOnHangup(running, hangups, node) })
 			}
 			defer beside.Wait()
 			defer stop()
@@ -253,10 +256,7 @@ func parseWhenFull(s string) (limiter.WhenFull, error) {
 }
 
 // reloadOnHangup has the node read its policy file again at each SIGHUP, until ctx ends.
-func reloadOnHangup(ctx context.Context, node *server.Node) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+func reloadOnHangup(ctx context.Context, hangups <-chan os.Signal, node *server.Node) {
 	for {
 		select {
 		case <-ctx.Done():
