@@ -28,13 +28,16 @@ const Partitions = 1021
 
 // Config says how a node is to be. The zero value of an optional field is stated.
 type Config struct {
-	GRPC     string           // address for gateways, host:port; port 0: any free one
-	Policy   *policy.Policy   // nil: policy.Default
-	Secret   []byte           // at least limiter.MinSecretLen bytes; nil: a random one
-	MaxKeys  int              // keys with history or leases at a time
-	WhenFull limiter.WhenFull // how new keys are treated when there are so many
-	Log      *slog.Logger     // nil: slog.Default
-	Clock    rpc.Clock        // nil: rpc.NewClock()
+	GRPC   string         // address for gateways, host:port; port 0: any free one
+	Policy *policy.Policy // nil: policy.Default
+	// PolicyFile is where the policy is read from, in place of Policy, now and whenever the file
+	// changes. "": nowhere.
+	PolicyFile string
+	Secret     []byte           // at least limiter.MinSecretLen bytes; nil: a random one
+	MaxKeys    int              // keys with history or leases at a time
+	WhenFull   limiter.WhenFull // how new keys are treated when there are so many
+	Log        *slog.Logger     // nil: slog.Default
+	Clock      rpc.Clock        // nil: rpc.NewClock()
 
 	Cluster *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
 	Admin   string          // address for operators, host:port; "" or without Cluster: none
@@ -54,6 +57,11 @@ type Node struct {
 	stop    context.CancelFunc // ends the background work
 	workers sync.WaitGroup
 	failed  chan error // why serving ended by itself
+
+	metrics    *metrics.Metrics
+	policyFile *policyFile // nil: none
+	setting    sync.Mutex  // held while the policy is read and set; guards policy
+	policy     *policy.Policy
 }
 
 // Start starts a node. When it returns a node that is alone answers; one of a cluster joins
@@ -62,8 +70,9 @@ func Start(c Config) (_ *Node, err error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	if c.Policy == nil {
-		c.Policy = policy.Default()
+	n := &Node{log: c.Log, failed: make(chan error, 3), metrics: metrics.New()}
+	if err := n.firstPolicy(&c); err != nil {
+		return nil, err
 	}
 	if c.Secret == nil {
 		c.Secret = make([]byte, 32)
@@ -76,7 +85,7 @@ func Start(c Config) (_ *Node, err error) {
 	if c.Clock == nil {
 		c.Clock = rpc.NewClock()
 	}
-	n := &Node{log: c.Log, clock: c.Clock, failed: make(chan error, 3)}
+	n.clock = c.Clock
 	defer func() {
 		if err != nil {
 			n.abandon()
@@ -117,12 +126,7 @@ func (n *Node) join(c *Config, secrets limiter.Secrets) (err error) {
 	if n.adminAt != nil {
 		of.Admin = advertised(n.adminAt.Addr(), of.Advertise)
 	}
-	of.Secrets, of.Policy = secrets.Fingerprint(), c.Policy.Fingerprint()
-	of.Horizon, of.LargestLimit = c.Policy.Longest(), c.Policy.LargestLimit()
-	of.Tier = func(name string) *limiter.Tier {
-		tier, _ := c.Policy.Tier(name)
-		return tier
-	}
+	of.Secrets, of.Rules = secrets.Fingerprint(), rulesOf(c.Policy)
 	of.Clock = func() limiter.Instant {
 		now, _ := n.clock()
 		return now
@@ -140,7 +144,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	hasher := limiter.NewHasher(secrets, Partitions)
 	of := rpc.Config{
 		Table: n.table, Hasher: hasher, Sealer: limiter.NewSealer(secrets, Partitions),
-		Policy: c.Policy, Clock: n.clock, Log: c.Log, Metrics: metrics.New(),
+		Policy: c.Policy, Clock: n.clock, Log: c.Log, Metrics: n.metrics,
 	}
 	if n.cluster != nil {
 		of.Cluster, of.Topology = n.cluster, topology{n.cluster}
@@ -168,6 +172,9 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 		})
 		n.workers.Go(func() { n.fail(n.admin.Serve(n.adminAt)) })
 		n.warn("operators", n.adminAt)
+	}
+	if n.policyFile != nil {
+		n.workers.Go(func() { n.followPolicy(ctx) })
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,7 +21,6 @@ import (
 	"github.com/overten/sluice/cluster"
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
-	"github.com/overten/sluice/limiter/policy"
 	"github.com/overten/sluice/server"
 )
 
@@ -78,6 +78,9 @@ Nodes that are given each other's gossip addresses with --join form a cluster: t
 the keys among them, and any of them answers for every key. Without --join a node starts
 alone; others may join it.
 
+The file of --policy is read again when it changes, and on SIGHUP. One that is wrong is
+refused, and the old one stays. What was counted is kept.
+
 Without --policy it has the tiers free (10 requests a minute, 2 runs), pro (60, 10) and
 enterprise (600, 50). Without --key-file a node that joins none makes a secret of its own:
 lease ids are then void after a restart; one with --join uses a secret that everybody
@@ -109,10 +112,16 @@ knows, for development.`,
 			if err != nil {
 				return err
 			}
-			paced, stop := context.WithCancel(cmd.Context())
-			var pacer sync.WaitGroup
-			pacer.Go(func() { paceCollector(paced) })
-			defer pacer.Wait()
+			running, stop := context.WithCancel(cmd.Context())
+			var beside sync.WaitGroup
+			beside.Go(func() { paceCollector(running) })
+			if f.policyFile != "" {
+				hangups := make(chan os.Signal, 1)
+				signal.Notify(hangups, syscall.SIGHUP)
+				defer signal.Stop(hangups)
+				beside.Go(func() { reloadOnHangup(running, hangups, node) })
+			}
+			defer beside.Wait()
 			defer stop()
 			return untilDone(cmd.Context(), node)
 		},
@@ -164,12 +173,7 @@ func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
 
 // config is what the flags come to.
 func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
-	c = server.Config{GRPC: f.grpc, Admin: f.admin, MaxKeys: f.maxKeys, Log: log}
-	if f.policyFile != "" {
-		if c.Policy, err = policy.Load(f.policyFile); err != nil {
-			return c, err
-		}
-	}
+	c = server.Config{GRPC: f.grpc, Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log}
 	switch {
 	case f.keyFile != "":
 		if c.Secret, err = server.ReadSecret(f.keyFile); err != nil {
@@ -249,6 +253,18 @@ func parseWhenFull(s string) (limiter.WhenFull, error) {
 		return limiter.Closed, nil
 	}
 	return 0, fmt.Errorf("--when-full: %q is none of open, closed", s)
+}
+
+// reloadOnHangup has the node read its policy file again at each SIGHUP, until ctx ends.
+func reloadOnHangup(ctx context.Context, hangups <-chan os.Signal, node *server.Node) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			node.ReloadPolicy()
+		}
+	}
 }
 
 // untilDone waits for the end that ctx orders, or that the node came to by itself, and
