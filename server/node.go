@@ -18,6 +18,7 @@ import (
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	"github.com/overten/sluice/server/admin"
+	"github.com/overten/sluice/server/httpauth"
 	"github.com/overten/sluice/server/metrics"
 	"github.com/overten/sluice/server/rpc"
 )
@@ -39,8 +40,12 @@ type Config struct {
 	Log        *slog.Logger     // nil: slog.Default
 	Clock      rpc.Clock        // nil: rpc.NewClock()
 
-	Cluster *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
-	Admin   string          // address for operators, host:port; "" or without Cluster: none
+	Cluster    *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
+	HTTP       string          // address for gateways that ask over HTTP, host:port; "": none
+	HTTPTokens [][]byte        // of HTTP callers whose tier and cost count; may be nil
+	HTTPFields bool            // HTTP answers have the IETF's headers too
+
+	Admin string // address for operators, host:port; "" or without Cluster: none
 }
 
 // A Node is one running limiter.
@@ -53,6 +58,8 @@ type Node struct {
 	cluster *cluster.Node // nil: alone
 	admin   *admin.Server // nil: none
 	adminAt net.Listener
+	http    *httpauth.Server // nil: none
+	httpAt  net.Listener
 
 	stop    context.CancelFunc // ends the background work
 	workers sync.WaitGroup
@@ -70,7 +77,7 @@ func Start(c Config) (_ *Node, err error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	n := &Node{log: c.Log, failed: make(chan error, 3), metrics: metrics.New()}
+	n := &Node{log: c.Log, failed: make(chan error, 4), metrics: metrics.New()}
 	if err := n.firstPolicy(&c); err != nil {
 		return nil, err
 	}
@@ -93,6 +100,11 @@ func Start(c Config) (_ *Node, err error) {
 	}()
 	if n.lis, err = net.Listen("tcp", c.GRPC); err != nil {
 		return nil, fmt.Errorf("gRPC for gateways: %w", err)
+	}
+	if c.HTTP != "" {
+		if n.httpAt, err = net.Listen("tcp", c.HTTP); err != nil {
+			return nil, fmt.Errorf("HTTP for gateways: %w", err)
+		}
 	}
 	if c.Cluster != nil {
 		err = n.join(&c, secrets)
@@ -155,6 +167,17 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	n.workers.Go(func() { n.sweep(ctx, c.MaxKeys) })
 	n.workers.Go(func() { n.fail(n.rpc.Serve(n.lis)) })
 	n.warn("gateways", n.lis)
+	if n.httpAt != nil {
+		n.http = httpauth.NewServer(httpauth.Config{
+			Limiter: n.rpc.Local(), Log: c.Log, Tokens: c.HTTPTokens, Fields: c.HTTPFields,
+			Now: func() time.Time {
+				_, wall := n.clock()
+				return wall
+			},
+		})
+		n.workers.Go(func() { n.fail(n.http.Serve(n.httpAt)) })
+		n.warn("gateways that ask over HTTP", n.httpAt)
+	}
 	if n.cluster != nil {
 		n.workers.Go(func() { n.awaitReady(ctx, c) })
 		n.workers.Go(func() {
@@ -200,7 +223,7 @@ func (n *Node) awaitReady(ctx context.Context, c *Config) {
 }
 
 func (n *Node) tellReady(c *Config) {
-	n.log.Info("ready", "grpc", n.Addr(), "policy", c.Policy.Fingerprint(), "tiers", len(c.Policy.Tiers()), "known_keys", c.Policy.Keys(), "max_keys", c.MaxKeys)
+	n.log.Info("ready", "grpc", n.Addr(), "http", n.HTTPAddr(), "policy", c.Policy.Fingerprint(), "tiers", len(c.Policy.Tiers()), "known_keys", c.Policy.Keys(), "max_keys", c.MaxKeys)
 }
 
 // advertised is the address of a listener that others are told.
@@ -213,7 +236,7 @@ func advertised(at net.Addr, host string) string {
 
 // abandon gives up a start that failed.
 func (n *Node) abandon() {
-	for _, lis := range []net.Listener{n.lis, n.adminAt} {
+	for _, lis := range []net.Listener{n.lis, n.httpAt, n.adminAt} {
 		if lis != nil {
 			_ = lis.Close()
 		}
@@ -229,6 +252,14 @@ func (n *Node) AdminAddr() string {
 		return ""
 	}
 	return n.adminAt.Addr().String()
+}
+
+// HTTPAddr returns the address for gateways that ask over HTTP, "" if there is none.
+func (n *Node) HTTPAddr() string {
+	if n.httpAt == nil {
+		return ""
+	}
+	return n.httpAt.Addr().String()
 }
 
 // Cluster returns the node's part in its cluster, nil if it is alone.
@@ -247,7 +278,13 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			n.log.Warn("leaving though not all was handed over", "partitions", left)
 		}
 	}
-	err := n.rpc.Shutdown(ctx)
+	var err error
+	if n.http != nil {
+		err = n.http.Shutdown(ctx)
+	}
+	if e := n.rpc.Shutdown(ctx); err == nil {
+		err = e
+	}
 	n.stop()
 	if n.cluster != nil {
 		if n.admin != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -56,6 +57,8 @@ const shutdownTimeout = 40 * time.Second
 // serveFlags are what serve is told.
 type serveFlags struct {
 	grpc, policyFile, keyFile, whenFull string
+	http, httpTokenFile                 string
+	httpFields                          bool
 	maxKeys                             int
 	logs                                logFlags
 
@@ -133,6 +136,9 @@ knows, for development.`,
 
 func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.StringVar(&f.grpc, "grpc", "127.0.0.1:7070", "`address` for gateways")
+	to.StringVar(&f.http, "http", "127.0.0.1:7080", "`address` for gateways that ask over HTTP; empty for none")
+	to.StringVar(&f.httpTokenFile, "http-token-file", "", "`file` with the tokens, one a line, of HTTP callers whose tier and cost count")
+	to.BoolVar(&f.httpFields, "http-ietf-headers", false, "answer over HTTP with RateLimit and RateLimit-Policy too")
 	to.StringVar(&f.policyFile, "policy", "", "policy `file`: tiers, and which key has which")
 	to.StringVar(&f.keyFile, "key-file", "", "`file` with the cluster's secret, at least 16 bytes")
 	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 85 bytes each")
@@ -154,7 +160,7 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 // stepAside lets a node that joins none start beside another on the same machine: where it
 // was not told which ports to use, and the usual one is taken, it takes any.
 func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
-	for name, address := range map[string]*string{"peer": &f.peer, "gossip": &f.gossip, "admin": &f.admin} {
+	for name, address := range map[string]*string{"http": &f.http, "peer": &f.peer, "gossip": &f.gossip, "admin": &f.admin} {
 		if flags.Changed(name) {
 			continue
 		}
@@ -173,7 +179,9 @@ func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
 
 // config is what the flags come to.
 func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
-	c = server.Config{GRPC: f.grpc, Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log}
+	c = server.Config{
+		GRPC: f.grpc, HTTP: f.http, HTTPFields: f.httpFields, Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log,
+	}
 	switch {
 	case f.keyFile != "":
 		if c.Secret, err = server.ReadSecret(f.keyFile); err != nil {
@@ -182,6 +190,11 @@ func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 	case len(f.join) > 0:
 		log.Warn("without --key-file this cluster uses a secret that everybody knows: for development only")
 		c.Secret = []byte("sluice development secret")
+	}
+	if f.httpTokenFile != "" {
+		if c.HTTPTokens, err = readTokens(f.httpTokenFile); err != nil {
+			return c, fmt.Errorf("--http-token-file: %w", err)
+		}
 	}
 	if c.WhenFull, err = parseWhenFull(f.whenFull); err != nil {
 		return c, err
@@ -243,6 +256,28 @@ func readGossipKeys(path string) (keys [][]byte, err error) {
 		return nil, fmt.Errorf("%s holds no key; make one with: openssl rand -base64 32", path)
 	}
 	return keys, nil
+}
+
+// readTokens reads tokens, one a line. Empty lines are passed over.
+func readTokens(path string) (tokens [][]byte, err error) {
+	const least = 16 // bytes: what is shorter can be guessed
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for i, line := range bytes.Split(b, []byte("\n")) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		if len(line) < least {
+			return nil, fmt.Errorf("%s: line %d has fewer than %d bytes; make a token with: openssl rand -hex 32", path, i+1, least)
+		}
+		tokens = append(tokens, line)
+	}
+	if len(tokens) == 0 {
+		return nil, fmt.Errorf("%s holds no token; make one with: openssl rand -hex 32", path)
+	}
+	return tokens, nil
 }
 
 func parseWhenFull(s string) (limiter.WhenFull, error) {
