@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/overten/sluice/limiter/policy"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 	"github.com/overten/sluice/server"
@@ -258,4 +261,32 @@ func (l *logText) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// While policies differ a tier that the holder of a key lacks is an error that a retry may help,
+// and no count is lost; a variant that it lacks is decided by the tier.
+func TestATierThatTheHolderLacks(t *testing.T) {
+	c := newNodes(t)
+	c.launch("a", func(c *server.Config) { c.Policy = parsed(t, fmt.Sprintf(single, policy.HashKey(key(0)))) })
+	c.launch("b")
+	c.settle()
+	a, unknown, decided := c.by["a"].rpc, 0, 0
+	for i := range 40 {
+		resp, err := a.Check(t.Context(), &sluicev1.CheckRequest{Key: key(i), Tier: "gone"})
+		switch {
+		case i == 0: // it has limits of its own: here those, and there the tier's
+			if limit := resp.GetDecision().GetLimit(); limit != 3 && limit != 10 {
+				t.Errorf("%v, %v", resp, err)
+			}
+		case err == nil && resp.Decision.Limit == 5:
+			decided++
+		case status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "has no such tier"):
+			unknown++
+		default:
+			t.Errorf("%v, %v", resp, err)
+		}
+	}
+	if unknown == 0 || decided == 0 {
+		t.Errorf("%d were decided, %d not, want some of each", decided, unknown)
+	}
 }
