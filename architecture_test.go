@@ -52,6 +52,8 @@ var rules = []struct {
 	{"server/admin", "", module + "proto/sluice/v1", "faces for gateways alone speak the public proto"},
 	{"server/metrics", "", module + "proto/sluice/v1", "faces for gateways alone speak the public proto"},
 	{"server/httpauth", "", module + "server/rpc", "faces know each other by the API only"},
+	{"server/envoy", "", module + "server/rpc", "faces know each other by the API only"},
+	{"", "server/envoy", "github.com/envoyproxy/", "one package speaks Envoy's protocols"},
 	{"", "server/httpauth", "github.com/dunglas/httpsfv", "one package writes structured fields"},
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	"github.com/overten/sluice/server/admin"
+	"github.com/overten/sluice/server/envoy"
 	"github.com/overten/sluice/server/httpauth"
 	"github.com/overten/sluice/server/metrics"
 	"github.com/overten/sluice/server/rpc"
@@ -44,6 +45,8 @@ type Config struct {
 	HTTP       string          // address for gateways that ask over HTTP, host:port; "": none
 	HTTPTokens [][]byte        // of HTTP callers whose tier and cost count; may be nil
 	HTTPFields bool            // HTTP answers have the IETF's headers too
+	// Whether Envoy's services are served on GRPC too.
+	EnvoyRateLimit, EnvoyAuthz bool
 
 	Admin string // address for operators, host:port; "" or without Cluster: none
 }
@@ -162,6 +165,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 		of.Cluster, of.Topology = n.cluster, topology{n.cluster}
 	}
 	n.rpc = rpc.NewServer(of)
+	envoy.Register(n.rpc, envoy.Config{Limiter: n.rpc.Local(), RateLimit: c.EnvoyRateLimit, Authz: c.EnvoyAuthz, Now: n.wall})
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.workers.Go(func() { n.sweep(ctx, c.MaxKeys) })
@@ -170,10 +174,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	if n.httpAt != nil {
 		n.http = httpauth.NewServer(httpauth.Config{
 			Limiter: n.rpc.Local(), Log: c.Log, Tokens: c.HTTPTokens, Fields: c.HTTPFields,
-			Now: func() time.Time {
-				_, wall := n.clock()
-				return wall
-			},
+			Now: n.wall,
 		})
 		n.workers.Go(func() { n.fail(n.http.Serve(n.httpAt)) })
 		n.warn("gateways that ask over HTTP", n.httpAt)
@@ -199,6 +200,12 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	if n.policyFile != nil {
 		n.workers.Go(func() { n.followPolicy(ctx) })
 	}
+}
+
+// wall is the clock that people read.
+func (n *Node) wall() time.Time {
+	_, wall := n.clock()
+	return wall
 }
 
 func (n *Node) fail(err error) {

@@ -59,6 +59,7 @@ type serveFlags struct {
 	grpc, policyFile, keyFile, whenFull string
 	http, httpTokenFile                 string
 	httpFields                          bool
+	envoyRateLimit, envoyAuthz          bool
 	maxKeys                             int
 	logs                                logFlags
 
@@ -139,6 +140,8 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.StringVar(&f.http, "http", "127.0.0.1:7080", "`address` for gateways that ask over HTTP; empty for none")
 	to.StringVar(&f.httpTokenFile, "http-token-file", "", "`file` with the tokens, one a line, of HTTP callers whose tier and cost count")
 	to.BoolVar(&f.httpFields, "http-ietf-headers", false, "answer over HTTP with RateLimit and RateLimit-Policy too")
+	to.BoolVar(&f.envoyRateLimit, "envoy-ratelimit", true, "serve Envoy's rate limit service on --grpc too")
+	to.BoolVar(&f.envoyAuthz, "envoy-authz", true, "serve Envoy's external authorization on --grpc too")
 	to.StringVar(&f.policyFile, "policy", "", "policy `file`: tiers, and which key has which")
 	to.StringVar(&f.keyFile, "key-file", "", "`file` with the cluster's secret, at least 16 bytes")
 	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 85 bytes each")
@@ -180,7 +183,8 @@ func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
 // config is what the flags come to.
 func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 	c = server.Config{
-		GRPC: f.grpc, HTTP: f.http, HTTPFields: f.httpFields, Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log,
+		GRPC: f.grpc, HTTP: f.http, HTTPFields: f.httpFields, EnvoyRateLimit: f.envoyRateLimit, EnvoyAuthz: f.envoyAuthz,
+		Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log,
 	}
 	switch {
 	case f.keyFile != "":

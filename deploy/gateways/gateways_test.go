@@ -52,7 +52,7 @@ keys:
 		t.Fatal(err)
 	}
 	node, err := server.Start(server.Config{
-		GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", Policy: p, MaxKeys: 1000, Log: slog.New(slog.DiscardHandler),
+		GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", EnvoyRateLimit: true, Policy: p, MaxKeys: 1000, Log: slog.New(slog.DiscardHandler),
 		Clock: func() (limiter.Instant, time.Time) { return limiter.Instant(100 * 24 * time.Hour), wall },
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package httpauth
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -171,24 +172,8 @@ func (a *asked) deny(w http.ResponseWriter, e contract.Error) {
 		contract.WriteError(w, e)
 		return
 	}
-	m := mirror{header: w.Header()}
-	contract.WriteError(&m, e)
-	w.Header().Set(BodyHeader, strings.TrimSpace(string(m.body)))
-	w.Header().Set(StatusHeader, strconv.Itoa(m.status))
+	w.Header().Set(BodyHeader, string(bytes.TrimSpace(e.Body().Encode())))
+	w.Header().Set(StatusHeader, strconv.Itoa(e.Status()))
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(a.denyStatus)
-}
-
-// mirror keeps an answer.
-type mirror struct {
-	header http.Header
-	status int
-	body   []byte
-}
-
-func (m *mirror) Header() http.Header    { return m.header }
-func (m *mirror) WriteHeader(status int) { m.status = status }
-func (m *mirror) Write(b []byte) (int, error) {
-	m.body = append(m.body, b...)
-	return len(b), nil
 }

@@ -79,6 +79,9 @@ func newService(c *Config) *service {
 	return s
 }
 
+// RegisterService adds a service of another face, before Serve.
+func (s *Server) RegisterService(of *grpc.ServiceDesc, impl any) { s.grpc.RegisterService(of, impl) }
+
 // SetServing tells those who ask for the server's health whether it serves: calls are
 // answered as well as can be in either case. Alone it serves from the start.
 func (s *Server) SetServing(serving bool) {
