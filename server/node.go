@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/overten/sluice/cluster"
@@ -64,6 +65,7 @@ type Node struct {
 	http    *httpauth.Server // nil: none
 	httpAt  net.Listener
 
+	phase   atomic.Int32       // a phase
 	stop    context.CancelFunc // ends the background work
 	workers sync.WaitGroup
 	failed  chan error // why serving ended by itself
@@ -72,6 +74,25 @@ type Node struct {
 	policyFile *policyFile // nil: none
 	setting    sync.Mutex  // held while the policy is read and set; guards policy
 	policy     *policy.Policy
+}
+
+// The phases of a node.
+const (
+	joining = iota
+	ready
+	draining
+)
+
+// notReady returns why no calls should be sent to the node: not whether it sees others, as a
+// network that is cut would then leave no node to ask.
+func (n *Node) notReady() string {
+	switch n.phase.Load() {
+	case joining:
+		return "joining: it is not settled yet who decides"
+	case draining:
+		return "draining"
+	}
+	return ""
 }
 
 // Start starts a node. When it returns a node that is alone answers; one of a cluster joins
@@ -192,7 +213,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	if n.adminAt != nil {
 		n.admin = admin.NewServer(admin.Config{
 			Node: c.Cluster.Name, Partitions: Partitions, Cluster: n.cluster, Hasher: hasher, Policy: c.Policy, Log: c.Log,
-			Metrics: of.Metrics.Handler(c.Cluster.Version),
+			Metrics: of.Metrics.Handler(c.Cluster.Version), NotReady: n.notReady,
 		})
 		n.workers.Go(func() { n.fail(n.admin.Serve(n.adminAt)) })
 		n.warn("operators", n.adminAt)
@@ -224,6 +245,7 @@ func (n *Node) warn(whose string, lis net.Listener) {
 // decides.
 func (n *Node) awaitReady(ctx context.Context, c *Config) {
 	if n.cluster.AwaitSettled(ctx) == nil {
+		n.phase.CompareAndSwap(joining, ready)
 		n.rpc.SetServing(true)
 		n.tellReady(c)
 	}
@@ -280,6 +302,7 @@ func (n *Node) Failed() <-chan error { return n.failed }
 // its ports. When ctx ends first, what is left is cut off and its error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.log.Info("shutting down")
+	n.phase.Store(draining)
 	if n.cluster != nil {
 		if left := n.cluster.Drain(ctx); left > 0 {
 			n.log.Warn("leaving though not all was handed over", "partitions", left)

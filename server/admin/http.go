@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/pprof"
 	"strings"
@@ -22,12 +23,14 @@ func (s *Server) either(pages http.Handler) http.Handler {
 	})
 }
 
-// pages serves what is asked for by plain HTTP. metrics may be nil.
-func (s *Server) pages(metrics http.Handler) http.Handler {
+// pages serves what is asked for by plain HTTP.
+func pages(c *Config) http.Handler {
 	mux := http.NewServeMux()
-	if metrics != nil {
-		mux.Handle("GET /metrics", metrics)
+	if c.Metrics != nil {
+		mux.Handle("GET /metrics", c.Metrics)
 	}
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", readyz(c.NotReady))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -35,4 +38,18 @@ func (s *Server) pages(metrics http.Handler) http.Handler {
 	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// readyz answers with 503 and the reason while calls should go to other nodes.
+func readyz(notReady func() string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if notReady != nil {
+			if why := notReady(); why != "" {
+				http.Error(w, why, http.StatusServiceUnavailable)
+				return
+			}
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	}
 }

@@ -32,7 +32,7 @@ func (r *rig) get(t *testing.T, path string) (code int, body string) {
 func TestPagesBesideCalls(t *testing.T) {
 	r := serve(t, &fakeCluster{members: func(context.Context) []member { return nil }}, tiers(t))
 	for path, want := range map[string]string{
-		"/metrics": "some 1\n", "/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile:", "/debug/pprof/cmdline": "test",
+		"/metrics": "some 1\n", "/livez": "ok\n", "/readyz": "ok\n", "/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile:", "/debug/pprof/cmdline": "test",
 	} {
 		if code, body := r.get(t, path); code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d, %q; want it to hold %q", path, code, body, want)

@@ -33,6 +33,7 @@ type Config struct {
 	Policy     *policy.Policy // at first: see SetPolicy
 	Log        *slog.Logger
 	Metrics    http.Handler        // what Prometheus collects from; nil: there is nothing
+	NotReady   func() string       // why no calls should be sent to the node; "": they should. nil: always ""
 	Options    []grpc.ServerOption // further ones; may be nil
 }
 
@@ -61,7 +62,7 @@ func NewServer(c Config) *Server {
 	adminv1.RegisterAdminServiceServer(s.grpc, s.service)
 	reflection.Register(s.grpc)
 	s.http = &http.Server{
-		Handler: s.either(s.pages(c.Metrics)), Protocols: new(http.Protocols), MaxHeaderBytes: maxHeader,
+		Handler: s.either(pages(&c)), Protocols: new(http.Protocols), MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: time.Minute, PingTimeout: 20 * time.Second},
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), // what callers do wrong
