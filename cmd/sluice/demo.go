@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/overten/sluice/client"
 	"github.com/overten/sluice/cmd/sluice/internal/demo"
@@ -84,7 +85,7 @@ func runDemo(ctx context.Context, out io.Writer, listen, grpcAddr string, log *s
 	}
 	config.Limiter = node.Addr()
 	greet(out, lis.Addr().String())
-	return serveGateway(ctx, lis, config, &url.URL{Scheme: "http", Host: apiListener.Addr().String()}, log)
+	return serveGateway(ctx, lis, config, &url.URL{Scheme: "http", Host: apiListener.Addr().String()}, log, insecure.NewCredentials())
 }
 
 // shutdown gives f its time although ctx has ended.

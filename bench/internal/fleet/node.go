@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,7 +113,10 @@ func (n *Node) launch() error {
 	}
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), n.fleet.config.Env...)
+	host, _, _ := net.SplitHostPort(n.place.grpc)
+	// In the environment, as an earlier build has no such flag.
+	cmd.Env = append(os.Environ(), "SLUICE_HTTP="+net.JoinHostPort(host, "0"))
+	cmd.Env = append(cmd.Env, n.fleet.config.Env...)
 	cmd.SysProcAttr = process.Orphaned()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", n.Name, err)
