@@ -107,7 +107,9 @@ func (c *nodes) launch(name string, change ...func(*server.Config)) *member {
 	}
 	m := &member{node, conn, sluicev1.NewRateLimiterServiceClient(conn)}
 	c.by[name] = m
-	c.seeds = append(c.seeds, node.Cluster().GossipAddr())
+	if node.Cluster() != nil {
+		c.seeds = append(c.seeds, node.Cluster().GossipAddr())
+	}
 	return m
 }
 

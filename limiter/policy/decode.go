@@ -102,15 +102,15 @@ func (d *decoder) text(f field, at string) (string, bool) {
 	return f.value.Value, true
 }
 
-// boolean reads true or false.
-func (d *decoder) boolean(f field, at string) (value, ok bool) {
+// boolean reads true or false; false after reporting that it is neither.
+func (d *decoder) boolean(f field, at string) bool {
 	if f.value.Kind == yaml.ScalarNode && f.value.Tag == "!!bool" {
 		if b, err := strconv.ParseBool(f.value.Value); err == nil {
-			return b, true
+			return b
 		}
 	}
 	d.wrongType(f, at, "true or false")
-	return false, false
+	return false
 }
 
 func (d *decoder) wrongType(f field, at, want string) {

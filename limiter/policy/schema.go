@@ -44,7 +44,7 @@ func (d *decoder) policy(root *yaml.Node) *Policy {
 		b.keys(keys, named || len(b.declared) == 1 || b.declared == nil)
 	}
 	if known, ok := f["require_known_keys"]; ok {
-		b.policy.requireKnown, _ = d.boolean(known, "require_known_keys")
+		b.policy.requireKnown = d.boolean(known, "require_known_keys")
 	}
 	return b.policy
 }
@@ -106,7 +106,7 @@ func (b *builder) tier(tier field, at, name string) *limiter.Tier {
 		spec.Concurrent = b.concurrent(concurrent, join(at, "concurrent"))
 	}
 	if shadow, ok := f["shadow"]; ok {
-		spec.Shadow, _ = b.boolean(shadow, join(at, "shadow"))
+		spec.Shadow = b.boolean(shadow, join(at, "shadow"))
 	}
 	if maxBody, ok := f["max_body"]; ok {
 		spec.MaxBody = b.size(maxBody, join(at, "max_body"))
