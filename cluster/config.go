@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"time"
@@ -21,11 +20,8 @@ type Config struct {
 	Peer       string // host:port to listen on for other nodes; port 0: any free one
 	Gossip     string // host:port to listen on for gossip, TCP and UDP; port 0: any free one
 	Advertise  string // IP or host name by which others reach this node; "": that of Gossip
-	// PeerServer and PeerClient are what other nodes are served and called with. nil: plainly.
-	PeerServer, PeerClient *tls.Config
-
-	GRPC  string // address for gateways that others are told
-	Admin string // address for operators that others are told; may be empty
+	GRPC       string // address for gateways that others are told
+	Admin      string // address for operators that others are told; may be empty
 
 	Join           []string      // seeds, host:port; none: the node starts alone
 	BootstrapAfter time.Duration // with Join: start alone after so long in vain; 0: DefaultBootstrapAfter

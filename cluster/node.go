@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -12,9 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/overten/sluice/cluster/gossip"
 	"github.com/overten/sluice/cluster/ownership"
@@ -104,8 +100,7 @@ func Start(c Config) (_ *Node, err error) {
 	}
 	n.Peer = advertised(lis.Addr().String(), c.Advertise)
 	n.transport = peer.New(peer.Config{
-		DialOptions: dialOptions(c.PeerClient),
-		Name:        c.Name, Listener: served(lis, c.PeerServer), Cluster: c.Secrets, Handler: (*handler)(n), Log: c.Log, Clock: c.Clock,
+		Name: c.Name, Listener: lis, Cluster: c.Secrets, Handler: (*handler)(n), Log: c.Log, Clock: c.Clock,
 	})
 	n.transport.SetBoot(n.Boot())
 	started, err := gossip.Start(gossip.Config{
@@ -287,19 +282,4 @@ func (n *Node) Close(ctx context.Context) (err error) {
 // log levels of the turns that partitions take: too many to tell by default.
 func (n *Node) note(p limiter.PartitionID, what string) {
 	n.Log.LogAttrs(context.Background(), slog.LevelDebug, "partition", slog.Int("partition", int(p)), slog.String("turn", what))
-}
-
-// served is a listener with TLS if there is a configuration for it.
-func served(lis net.Listener, with *tls.Config) net.Listener {
-	if with == nil {
-		return lis
-	}
-	return tls.NewListener(lis, with)
-}
-
-func dialOptions(with *tls.Config) []grpc.DialOption {
-	if with == nil {
-		return nil
-	}
-	return []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(with))}
 }

@@ -23,7 +23,6 @@ import (
 	"github.com/overten/sluice/server/httpauth"
 	"github.com/overten/sluice/server/metrics"
 	"github.com/overten/sluice/server/rpc"
-	"github.com/overten/sluice/server/secure"
 )
 
 // Partitions is how many slices the key space has. All nodes of a cluster must agree on
@@ -46,10 +45,7 @@ type Config struct {
 	Cluster    *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
 	HTTP       string          // address for gateways that ask over HTTP, host:port; "": none
 	HTTPTokens [][]byte        // of HTTP callers whose tier and cost count; may be nil
-	// TLS encrypts GRPC and HTTP, PeerTLS the port for other nodes, AdminTLS that for operators.
-	TLS, PeerTLS, AdminTLS secure.Files
-
-	HTTPFields bool // HTTP answers have the IETF's headers too
+	HTTPFields bool            // HTTP answers have the IETF's headers too
 	// Whether Envoy's services are served on GRPC too.
 	EnvoyRateLimit, EnvoyAuthz bool
 
@@ -70,7 +66,6 @@ type Node struct {
 	httpAt  net.Listener
 
 	phase   atomic.Int32       // a phase
-	secured []*secure.Identity // whose files are looked at
 	stop    context.CancelFunc // ends the background work
 	workers sync.WaitGroup
 	failed  chan error // why serving ended by itself
@@ -127,8 +122,13 @@ func Start(c Config) (_ *Node, err error) {
 			n.abandon()
 		}
 	}()
-	if err = n.listen(&c); err != nil {
-		return nil, err
+	if n.lis, err = net.Listen("tcp", c.GRPC); err != nil {
+		return nil, fmt.Errorf("gRPC for gateways: %w", err)
+	}
+	if c.HTTP != "" {
+		if n.httpAt, err = net.Listen("tcp", c.HTTP); err != nil {
+			return nil, fmt.Errorf("HTTP for gateways: %w", err)
+		}
 	}
 	if c.Cluster != nil {
 		err = n.join(&c, secrets)
@@ -151,17 +151,12 @@ func Start(c Config) (_ *Node, err error) {
 
 // join starts the node's part in its cluster.
 func (n *Node) join(c *Config, secrets limiter.Secrets) (err error) {
-	of := *c.Cluster
-	if c.PeerTLS.Enabled() {
-		if c.PeerTLS.CA == "" {
-			return errors.New("TLS for other nodes: a CA is required, or anybody could be one")
+	if c.Admin != "" {
+		if n.adminAt, err = net.Listen("tcp", c.Admin); err != nil {
+			return fmt.Errorf("operators: %w", err)
 		}
-		i, err := n.identity("other nodes", c.PeerTLS)
-		if err != nil {
-			return err
-		}
-		of.PeerServer, of.PeerClient = i.Server(), i.Client()
 	}
+	of := *c.Cluster
 	of.Partitions, of.MaxKeys, of.WhenFull, of.Log = Partitions, c.MaxKeys, c.WhenFull, c.Log
 	of.GRPC = advertised(n.lis.Addr(), of.Advertise)
 	if n.adminAt != nil {
@@ -196,15 +191,14 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	n.stop = stop
 	n.workers.Go(func() { n.sweep(ctx, c.MaxKeys) })
 	n.workers.Go(func() { n.fail(n.rpc.Serve(n.lis)) })
-	n.workers.Go(func() { n.lookAtCertificates(ctx) })
-	n.warn("gateways", n.lis, &c.TLS)
+	n.warn("gateways", n.lis)
 	if n.httpAt != nil {
 		n.http = httpauth.NewServer(httpauth.Config{
 			Limiter: n.rpc.Local(), Log: c.Log, Tokens: c.HTTPTokens, Fields: c.HTTPFields,
 			Now: n.wall,
 		})
 		n.workers.Go(func() { n.fail(n.http.Serve(n.httpAt)) })
-		n.warn("gateways that ask over HTTP", n.httpAt, &c.TLS)
+		n.warn("gateways that ask over HTTP", n.httpAt)
 	}
 	if n.cluster != nil {
 		n.workers.Go(func() { n.awaitReady(ctx, c) })
@@ -222,7 +216,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 			Metrics: of.Metrics.Handler(c.Cluster.Version), NotReady: n.notReady,
 		})
 		n.workers.Go(func() { n.fail(n.admin.Serve(n.adminAt)) })
-		n.warn("operators", n.adminAt, &c.AdminTLS)
+		n.warn("operators", n.adminAt)
 	}
 	if n.policyFile != nil {
 		n.workers.Go(func() { n.followPolicy(ctx) })
@@ -241,10 +235,9 @@ func (n *Node) fail(err error) {
 	}
 }
 
-// warn warns of a port that strangers can use.
-func (n *Node) warn(whose string, lis net.Listener, with *secure.Files) {
+func (n *Node) warn(whose string, lis net.Listener) {
 	if !isLoopback(lis.Addr()) {
-		warnOf(n.log, whose, lis.Addr().String(), with)
+		n.log.Warn("the port for "+whose+" is open to other machines, and neither encrypted nor authenticated", "address", lis.Addr().String())
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
 	"github.com/overten/sluice/client"
 )
@@ -20,12 +19,10 @@ type clientFlags struct {
 	addr    string
 	timeout time.Duration
 	output  string
-	tls     tlsFlags
 }
 
 func (f *clientFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:7070", "`address` of a node")
-	f.tls.add(cmd)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Second, "how long to wait for an answer")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "how the answer reads: text or json")
 }
@@ -34,11 +31,7 @@ func (f *clientFlags) connect() (*client.Client, error) {
 	if f.output != "text" && f.output != "json" {
 		return nil, fmt.Errorf("--output: %q is none of text, json", f.output)
 	}
-	creds, err := f.tls.credentials()
-	if err != nil {
-		return nil, err
-	}
-	return client.New(f.addr, client.WithTimeout(f.timeout), client.WithDialOptions(grpc.WithTransportCredentials(creds)))
+	return client.New(f.addr, client.WithTimeout(f.timeout))
 }
 
 func newCheck() *cobra.Command {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/overten/sluice/client"
 	"github.com/overten/sluice/cmd/sluice/internal/demo"
@@ -85,7 +84,7 @@ func runDemo(ctx context.Context, out io.Writer, listen, grpcAddr string, log *s
 	}
 	config.Limiter = node.Addr()
 	greet(out, lis.Addr().String())
-	return serveGateway(ctx, lis, config, &url.URL{Scheme: "http", Host: apiListener.Addr().String()}, log, insecure.NewCredentials())
+	return serveGateway(ctx, lis, config, &url.URL{Scheme: "http", Host: apiListener.Addr().String()}, log)
 }
 
 // shutdown gives f its time although ctx has ended.

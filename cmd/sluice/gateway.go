@@ -8,8 +8,6 @@ import (
 	"net/url"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/overten/sluice/client"
 	"github.com/overten/sluice/cmd/sluice/internal/gateway"
@@ -19,7 +17,6 @@ func newGateway() *cobra.Command {
 	var (
 		listen, upstream, configFile string
 		logs                         logFlags
-		secured                      tlsFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "gateway --upstream URL",
@@ -47,32 +44,26 @@ explains the file.`,
 			if err != nil {
 				return fmt.Errorf("--upstream: %w", err)
 			}
-			creds, err := secured.credentials()
-			if err != nil {
-				return err
-			}
 			lis, err := net.Listen("tcp", listen)
 			if err != nil {
 				return fmt.Errorf("--listen: %w", err)
 			}
 			log.Info("ready", "listen", lis.Addr().String(), "upstream", to.Redacted(), "limiter", config.Limiter)
-			return serveGateway(cmd.Context(), lis, config, to, log, creds)
+			return serveGateway(cmd.Context(), lis, config, to, log)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&listen, "listen", "127.0.0.1:8080", "`address` for the API's clients")
 	f.StringVar(&upstream, "upstream", "", "`URL` of the API behind the gateway")
 	f.StringVar(&configFile, "config", "", "configuration `file`")
-	secured.add(cmd)
 	logs.add(cmd)
 	return cmd
 }
 
 // serveGateway serves until ctx ends, and until what is under way then is answered.
-func serveGateway(ctx context.Context, lis net.Listener, config gateway.Config, upstream *url.URL, log *slog.Logger, creds credentials.TransportCredentials) error {
+func serveGateway(ctx context.Context, lis net.Listener, config gateway.Config, upstream *url.URL, log *slog.Logger) error {
 	limiter, err := client.New(config.Limiter,
-		client.WithTimeout(config.Timeout), client.WithPolicy(config.Fail), client.WithLogger(log),
-		client.WithDialOptions(grpc.WithTransportCredentials(creds)))
+		client.WithTimeout(config.Timeout), client.WithPolicy(config.Fail), client.WithLogger(log))
 	if err != nil {
 		lis.Close()
 		return err

@@ -23,7 +23,6 @@ import (
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/server"
-	"github.com/overten/sluice/server/secure"
 )
 
 // logFlags choose how a long-running command logs.
@@ -61,7 +60,6 @@ type serveFlags struct {
 	http, httpTokenFile                 string
 	httpFields                          bool
 	envoyRateLimit, envoyAuthz          bool
-	tls, peerTLS, adminTLS              secure.Files
 	maxKeys                             int
 	logs                                logFlags
 
@@ -98,9 +96,9 @@ knows, for development.`,
   # a cluster of three on one machine
   sluice serve --name a --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946
   sluice serve --name b --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946 \
-    --grpc 127.0.0.2:7070 --http 127.0.0.2:7080 --peer 127.0.0.2:7071 --gossip 127.0.0.2:7946 --admin 127.0.0.2:7090
+    --grpc 127.0.0.2:7070 --peer 127.0.0.2:7071 --gossip 127.0.0.2:7946 --admin 127.0.0.2:7090
   sluice serve --name c --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946 \
-    --grpc 127.0.0.3:7070 --http 127.0.0.3:7080 --peer 127.0.0.3:7071 --gossip 127.0.0.3:7946 --admin 127.0.0.3:7090`,
+    --grpc 127.0.0.3:7070 --peer 127.0.0.3:7071 --gossip 127.0.0.3:7946 --admin 127.0.0.3:7090`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := f.logs.logger(cmd.ErrOrStderr())
@@ -138,9 +136,6 @@ knows, for development.`,
 }
 
 func (f *serveFlags) add(to *pflag.FlagSet) {
-	addTLS(to, "", "gateways, --grpc and --http", &f.tls)
-	addTLS(to, "peer-", "other nodes, --peer", &f.peerTLS)
-	addTLS(to, "admin-", "operators, --admin", &f.adminTLS)
 	to.StringVar(&f.grpc, "grpc", "127.0.0.1:7070", "`address` for gateways")
 	to.StringVar(&f.http, "http", "127.0.0.1:7080", "`address` for gateways that ask over HTTP; empty for none")
 	to.StringVar(&f.httpTokenFile, "http-token-file", "", "`file` with the tokens, one a line, of HTTP callers whose tier and cost count")
@@ -163,14 +158,6 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.StringVar(&f.whenLost, "when-lost", "open", "how keys are treated whose counts were lost with their node and its copy, for as long as what was lost would have counted: open (from nothing), half (half the limits) or closed (not at all)")
 	to.StringVar(&f.gossipKeyFile, "gossip-key-file", "", "`file` with keys that encrypt gossip, one a line in base64, of 16, 24 or 32 bytes: the first encrypts, all decrypt")
 	to.StringVar(&f.label, "label", "", "`label` of the cluster: nodes of another do not mix with it")
-}
-
-// addTLS adds the flags that encrypt a port.
-func addTLS(to *pflag.FlagSet, prefix, whose string, f *secure.Files) {
-	to.StringVar(&f.Cert, prefix+"tls-cert", "", "`file` with the certificate for "+whose+", in PEM; read again when it changes")
-	to.StringVar(&f.Key, prefix+"tls-key", "", "`file` with its key")
-	to.StringVar(&f.CA, prefix+"tls-ca", "", "`file` with the CA of callers' certificates: without one of them nobody gets in")
-	to.StringSliceVar(&f.Allow, prefix+"tls-allow", nil, "`names` (DNS names or URIs, separated by commas) of which a caller's certificate must have one")
 }
 
 // stepAside lets a node that joins none start beside another on the same machine: where it
@@ -196,7 +183,6 @@ func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
 // config is what the flags come to.
 func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 	c = server.Config{
-		TLS: f.tls, PeerTLS: f.peerTLS, AdminTLS: f.adminTLS,
 		GRPC: f.grpc, HTTP: f.http, HTTPFields: f.httpFields, EnvoyRateLimit: f.envoyRateLimit, EnvoyAuthz: f.envoyAuthz,
 		Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log,
 	}
