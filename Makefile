@@ -116,6 +116,12 @@ vuln: ## Look for known vulnerabilities in what the binary uses
 test-bench: ## Run the tests of the bench module
 	cd bench && $(GO) test ./...
 
+.PHONY: test-gateways
+test-gateways: ## Run real gateways, which it installs, with the configurations of deploy/gateways
+	test "$$(command -v nginx caddy haproxy | wc -l)" = 3 || \
+		{ apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light caddy haproxy; }
+	$(GO) test -pgo=off -count 1 -tags gateways ./deploy/gateways
+
 .PHONY: test-python
 test-python: ## Run the contract's sample client (needs python3)
 	$(GO) test -tags python -run Python ./limiter/contract

@@ -49,7 +49,12 @@ var rules = []struct {
 	{"server", "", module + "client", "a node asks no node through the gateways' client"},
 	{"server", "", module + "cmd", "dependencies point one way: cmd imports server"},
 	{"server", "", "github.com/spf13/", "only the command knows its flags"},
-	{"server", "server/rpc", module + "proto/sluice/v1", "faces alone speak the public proto"},
+	{"server/admin", "", module + "proto/sluice/v1", "faces for gateways alone speak the public proto"},
+	{"server/metrics", "", module + "proto/sluice/v1", "faces for gateways alone speak the public proto"},
+	{"server/httpauth", "", module + "server/rpc", "faces know each other by the API only"},
+	{"server/envoy", "", module + "server/rpc", "faces know each other by the API only"},
+	{"", "server/envoy", "github.com/envoyproxy/", "one package speaks Envoy's protocols"},
+	{"", "server/httpauth", "github.com/dunglas/httpsfv", "one package writes structured fields"},
 }
 
 func TestDependenciesPointOneWay(t *testing.T) {

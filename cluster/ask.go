@@ -75,7 +75,7 @@ func (h *handler) Decide(ctx context.Context, calls []*peer.Call, done func(i in
 // check decides a check here. It returns false if this node does not decide for the
 // partition now.
 func (n *Node) check(c *peer.Call) (a peer.Answer, ok bool) {
-	tier := n.Tier(c.Tier)
+	tier := n.tier(c)
 	if tier == nil {
 		return peer.Answer{Err: ErrUnknownTier}, true
 	}
@@ -259,7 +259,7 @@ func (q *question) lease(i int) bool {
 func (n *Node) leaseHere(c *peer.Call) (a peer.Answer, err error) {
 	switch c.Kind {
 	case peer.Acquire:
-		tier := n.Tier(c.Tier)
+		tier := n.tier(c)
 		if tier == nil {
 			return a, ErrUnknownTier
 		}
@@ -272,7 +272,7 @@ func (n *Node) leaseHere(c *peer.Call) (a peer.Answer, err error) {
 		}
 		a.Grant, err = n.table.Acquire(&acquisition, n.Clock())
 	case peer.Renew:
-		a.Left, err = n.table.Renew(c.Ref, c.TTL, n.Tier(c.Tier), n.Clock())
+		a.Left, err = n.table.Renew(c.Ref, c.TTL, n.tier(c), n.Clock())
 	case peer.Release:
 		a.Released, err = n.table.Release(c.Ref, n.Clock())
 	}

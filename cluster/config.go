@@ -30,17 +30,13 @@ type Config struct {
 	Label          string   // clusters of different labels never mix
 	GossipKeys     [][]byte // AES keys: the first encrypts, all decrypt; none: gossip is plain
 
-	Secrets  uint64                          // fingerprint of the secrets that all members share
-	Policy   string                          // fingerprint of the policy
-	Horizon  time.Duration                   // the longest window of any tier
-	Tier     func(name string) *limiter.Tier // nil if there is none
-	Clock    func() limiter.Instant          // monotonic, far above Horizon from the start
-	Version  string                          // of the program, for operators
+	Secrets  uint64                 // fingerprint of the secrets that all members share
+	Rules    Rules                  // at first: see Node.SetRules
+	Clock    func() limiter.Instant // monotonic, far above limiter.MaxPer from the start
+	Version  string                 // of the program, for operators
 	MaxKeys  int
 	WhenFull limiter.WhenFull
 	Log      *slog.Logger
-
-	LargestLimit uint32 // of any tier
 }
 
 // DefaultBootstrapAfter is how long a node that is to join tries before it starts alone.

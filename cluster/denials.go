@@ -53,6 +53,16 @@ func (d *denials) note(k denialKey, of limiter.Decision, asked limiter.Instant) 
 	s.of[k] = denial{of, asked, asked.Add(min(of.RetryAfter, denialMost))}
 }
 
+// forget forgets all.
+func (d *denials) forget() {
+	for i := range d.shards {
+		s := &d.shards[i]
+		s.mu.Lock()
+		s.of = nil
+		s.mu.Unlock()
+	}
+}
+
 // find returns what is remembered for a request, with its waits as they are now.
 func (d *denials) find(k denialKey, now limiter.Instant) (limiter.Decision, bool) {
 	s := d.shard(k.key)

@@ -220,6 +220,8 @@ func (n *Node) Superseded() <-chan struct{} { return n.superseded }
 
 // retell tells the others what this node is by now.
 func (n *Node) retell() {
+	n.telling.Lock()
+	defer n.telling.Unlock()
 	n.mu.Lock()
 	g := n.gossip
 	n.mu.Unlock()
@@ -242,7 +244,7 @@ func (n *Node) newMachine() *ownership.Machine {
 	return ownership.New(ownership.Config{
 		Name: n.Name, Boot: n.Boot(), Partitions: n.Partitions, Store: n.table,
 		Rand:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Horizon: n.Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: note,
+		Horizon: n.rules.Load().Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: note,
 	})
 }
 

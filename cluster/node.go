@@ -27,11 +27,13 @@ type Node struct {
 	gossip    *gossip.Gossip
 	views     *ring.Builder
 	started   time.Time
+	rules     atomic.Pointer[Rules]
 
 	mu      sync.Mutex         // guards machine and what it is told
 	machine *ownership.Machine // nil until the node has joined
 	view    *ring.View
 
+	telling sync.Mutex    // held while the others are told what this node is, so that the last word is true
 	looking sync.Mutex    // held while a view is built and taken
 	boot    atomic.Uint64 // of this life; changes only before there is a machine
 
@@ -73,6 +75,7 @@ func Start(c Config) (_ *Node, err error) {
 		Config: c, views: ring.NewBuilder(c.Partitions), started: time.Now(),
 		routes: make([]routeCell, c.Partitions), dirty: make(chan struct{}, 1), joined: make(chan struct{}), superseded: make(chan struct{}),
 	}
+	n.rules.Store(&c.Rules)
 	n.topology.init()
 	n.waiters.init()
 	n.ended.init()
@@ -82,7 +85,7 @@ func Start(c Config) (_ *Node, err error) {
 	}
 	n.table, err = limiter.NewTable(limiter.Config{
 		Partitions: c.Partitions, MaxKeys: c.MaxKeys, WhenFull: c.WhenFull,
-		LargestLimit: c.LargestLimit, Shared: true, MaxBehind: maxBehind, Wake: n.wake,
+		LargestLimit: c.Rules.LargestLimit, Shared: true, MaxBehind: maxBehind, Wake: n.wake,
 	})
 	if err != nil {
 		return nil, err
@@ -148,7 +151,7 @@ func (n *Node) Joined() <-chan struct{} { return n.joined }
 func (n *Node) meta() gossip.Meta {
 	return gossip.Meta{
 		Name: n.Name, Boot: n.Boot(), Draining: n.draining.Load(), Peer: n.Peer, GRPC: n.GRPC, Admin: n.Admin,
-		Protocol: Protocol, Ring: ring.Fingerprint(n.Partitions), Keys: n.Secrets, Policy: fingerprint(n.Policy),
+		Protocol: Protocol, Ring: ring.Fingerprint(n.Partitions), Keys: n.Secrets, Policy: fingerprint(n.rules.Load().Policy),
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 func (n *Node) Status() peer.NodeStatus {
 	s := peer.NodeStatus{
 		Name: n.Name, Boot: n.Boot(), Version: n.Version, State: peer.Joining, GRPC: n.GRPC, Peer: n.Peer, Admin: n.Admin,
-		Uptime: time.Since(n.started), Policy: n.Policy, Keys: n.table.Keys(),
+		Uptime: time.Since(n.started), Policy: n.rules.Load().Policy, Keys: n.table.Keys(),
 	}
 	n.do(func(m *ownership.Machine, _ limiter.Instant) {
 		of := m.Status()
@@ -88,7 +88,7 @@ func (n *Node) holder(k limiter.Key) (string, error) {
 func (n *Node) Inspect(ctx context.Context, k limiter.Key, tier *limiter.Tier) (peer.KeyStatus, error) {
 	name := ""
 	if tier != nil {
-		name = tier.Name()
+		name = tier.Ref()
 	}
 	to, err := n.holder(k)
 	switch {
@@ -121,7 +121,7 @@ func (h *handler) Inspect(_ context.Context, k limiter.Key, tier string) (s peer
 	s.Node, s.Partition = n.Name, k.Partition
 	s.State, s.Found = n.table.Inspect(k, now)
 	s.Age = func(at limiter.Instant) time.Duration { return now.Sub(at) }
-	if t := n.Tier(tier); t != nil {
+	if t := n.rules.Load().Tier(tier); t != nil {
 		s.Exactness = n.table.Check(k, t, 0, now).Exactness
 	}
 	return s, nil

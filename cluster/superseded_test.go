@@ -35,8 +35,8 @@ func begin(t *testing.T, name string, log *logged, join ...string) *Node {
 	t.Helper()
 	origin := time.Now()
 	n, err := Start(Config{
-		Name: name, Partitions: 31, Peer: "127.0.0.1:0", Gossip: "127.0.0.1:0", Join: join, Secrets: 1, Policy: "p", Horizon: time.Minute,
-		Tier: func(string) *limiter.Tier { return nil }, MaxKeys: 1000, LargestLimit: 100,
+		Name: name, Partitions: 31, Peer: "127.0.0.1:0", Gossip: "127.0.0.1:0", Join: join, Secrets: 1, MaxKeys: 1000,
+		Rules: Rules{Policy: "p", Tier: func(string) *limiter.Tier { return nil }, Horizon: time.Minute, LargestLimit: 100},
 		Clock: func() limiter.Instant { return limiter.Instant(1000 * time.Hour).Add(time.Since(origin)) },
 		Log:   slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})

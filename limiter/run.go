@@ -29,7 +29,7 @@ type Acquisition struct {
 // A Grant is the answer to an Acquisition.
 type Grant struct {
 	Granted   bool
-	Reason    Reason
+	Reason    Reason // of a shadow tier also if it was granted: why it would not have been
 	Exactness Exactness
 	Permit    Instant // until when the answer may be told: compare again before replying
 	InUse     uint32  // live leases of the key, with this one if it was granted
@@ -89,7 +89,7 @@ func (t *Table) acquireLocked(p *partition, a *Acquisition, rs *readings) (Grant
 	case g.Decision.Reason != ReasonNone:
 		g.Reason = g.Decision.Reason
 	}
-	if g.Reason != ReasonNone {
+	if !a.Tier.overlooks(g.Reason, g.InUse) {
 		p.kept(a.Key.ID, rs)
 		return g, nil
 	}
@@ -98,7 +98,7 @@ func (t *Table) acquireLocked(p *partition, a *Acquisition, rs *readings) (Grant
 			Reason: ReasonTableFull, Exactness: Degraded, Limit: a.Tier.Limit(),
 		}}, nil
 	}
-	if a.Cost != nil && *a.Cost > 0 {
+	if a.Cost != nil && *a.Cost > 0 && g.Reason == ReasonNone {
 		p.count(a.Key.ID, rs, *a.Cost)
 		rs.report(&g.Decision)
 	} else {
@@ -111,6 +111,9 @@ func (t *Table) acquireLocked(p *partition, a *Acquisition, rs *readings) (Grant
 	}
 	p.grant(a.Key.ID, set, l, rs.now)
 	g.Granted, g.Nonce, g.ExpiresIn, g.InUse = true, a.Nonce, a.TTL, set.inUse()
+	if a.Cost != nil {
+		a.Tier.Shade(&g.Decision)
+	}
 	return g, nil
 }
 
@@ -132,6 +135,7 @@ func (p *partition) again(a *Acquisition, rs *readings, l *lease, g *Grant) erro
 	if a.Cost != nil {
 		g.Decision.Allowed, g.Decision.Reason, g.Decision.RetryAfter = true, ReasonNone, 0
 		rs.report(&g.Decision)
+		a.Tier.Shade(&g.Decision)
 	}
 	return nil
 }

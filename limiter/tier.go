@@ -59,6 +59,8 @@ type TierSpec struct {
 	Concurrent uint32        // runs at a time, 0 (no runs) to MaxConcurrent
 	MaxBody    int64         // bytes of upload that a gateway lets through; 0: not limited
 	RetryHint  time.Duration // longest wait told to a denied run; 0: DefaultRunRetryHint
+	Shadow     bool          // its limits deny nothing: see [Tier.Shade]
+	Variant    string        // tells tiers of one name apart; "": the tier itself
 }
 
 // A Tier is a named policy, checked and ready to decide by. It is immutable.
@@ -71,6 +73,7 @@ type Tier struct {
 	minLimit uint32 // the least limit of the windows: no cost above it can pass
 	maxLimit uint32 // the largest
 	half     *Tier  // the same with half of each limit, rounded up
+	ref      string
 }
 
 // window is a Window in the units that decisions are made in.
@@ -97,7 +100,10 @@ func NewTier(spec TierSpec) (*Tier, error) {
 		spec.RetryHint = DefaultRunRetryHint
 	}
 	spec.Windows = append([]Window(nil), spec.Windows...)
-	t := &Tier{spec: spec, n: len(spec.Windows), quantum: spec.Windows[0].quantum(), minLimit: spec.Windows[0].Limit}
+	t := &Tier{spec: spec, n: len(spec.Windows), quantum: spec.Windows[0].quantum(), minLimit: spec.Windows[0].Limit, ref: spec.Name}
+	if spec.Variant != "" {
+		t.ref += "~" + spec.Variant
+	}
 	for i, w := range spec.Windows {
 		if err := w.validate(); err != nil {
 			return nil, fmt.Errorf("windows[%d]: %w", i, err)
@@ -132,6 +138,9 @@ func (t *Tier) Longest() time.Duration { return time.Duration(t.horizon) * time.
 
 // Name returns the tier's name.
 func (t *Tier) Name() string { return t.spec.Name }
+
+// Ref returns what names the tier among nodes: its name, and behind a ~ its variant if it has one.
+func (t *Tier) Ref() string { return t.ref }
 
 // Windows returns the tier's windows. The caller must not change them.
 func (t *Tier) Windows() []Window { return t.spec.Windows }

@@ -18,6 +18,8 @@ import (
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	"github.com/overten/sluice/server/admin"
+	"github.com/overten/sluice/server/envoy"
+	"github.com/overten/sluice/server/httpauth"
 	"github.com/overten/sluice/server/metrics"
 	"github.com/overten/sluice/server/rpc"
 )
@@ -28,16 +30,25 @@ const Partitions = 1021
 
 // Config says how a node is to be. The zero value of an optional field is stated.
 type Config struct {
-	GRPC     string           // address for gateways, host:port; port 0: any free one
-	Policy   *policy.Policy   // nil: policy.Default
-	Secret   []byte           // at least limiter.MinSecretLen bytes; nil: a random one
-	MaxKeys  int              // keys with history or leases at a time
-	WhenFull limiter.WhenFull // how new keys are treated when there are so many
-	Log      *slog.Logger     // nil: slog.Default
-	Clock    rpc.Clock        // nil: rpc.NewClock()
+	GRPC   string         // address for gateways, host:port; port 0: any free one
+	Policy *policy.Policy // nil: policy.Default
+	// PolicyFile is where the policy is read from, in place of Policy, now and whenever the file
+	// changes. "": nowhere.
+	PolicyFile string
+	Secret     []byte           // at least limiter.MinSecretLen bytes; nil: a random one
+	MaxKeys    int              // keys with history or leases at a time
+	WhenFull   limiter.WhenFull // how new keys are treated when there are so many
+	Log        *slog.Logger     // nil: slog.Default
+	Clock      rpc.Clock        // nil: rpc.NewClock()
 
-	Cluster *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
-	Admin   string          // address for operators, host:port; "" or without Cluster: none
+	Cluster    *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
+	HTTP       string          // address for gateways that ask over HTTP, host:port; "": none
+	HTTPTokens [][]byte        // of HTTP callers whose tier and cost count; may be nil
+	HTTPFields bool            // HTTP answers have the IETF's headers too
+	// Whether Envoy's services are served on GRPC too.
+	EnvoyRateLimit, EnvoyAuthz bool
+
+	Admin string // address for operators, host:port; "" or without Cluster: none
 }
 
 // A Node is one running limiter.
@@ -50,10 +61,17 @@ type Node struct {
 	cluster *cluster.Node // nil: alone
 	admin   *admin.Server // nil: none
 	adminAt net.Listener
+	http    *httpauth.Server // nil: none
+	httpAt  net.Listener
 
 	stop    context.CancelFunc // ends the background work
 	workers sync.WaitGroup
 	failed  chan error // why serving ended by itself
+
+	metrics    *metrics.Metrics
+	policyFile *policyFile // nil: none
+	setting    sync.Mutex  // held while the policy is read and set; guards policy
+	policy     *policy.Policy
 }
 
 // Start starts a node. When it returns a node that is alone answers; one of a cluster joins
@@ -62,8 +80,9 @@ func Start(c Config) (_ *Node, err error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	if c.Policy == nil {
-		c.Policy = policy.Default()
+	n := &Node{log: c.Log, failed: make(chan error, 4), metrics: metrics.New()}
+	if err := n.firstPolicy(&c); err != nil {
+		return nil, err
 	}
 	if c.Secret == nil {
 		c.Secret = make([]byte, 32)
@@ -76,7 +95,7 @@ func Start(c Config) (_ *Node, err error) {
 	if c.Clock == nil {
 		c.Clock = rpc.NewClock()
 	}
-	n := &Node{log: c.Log, clock: c.Clock, failed: make(chan error, 3)}
+	n.clock = c.Clock
 	defer func() {
 		if err != nil {
 			n.abandon()
@@ -84,6 +103,11 @@ func Start(c Config) (_ *Node, err error) {
 	}()
 	if n.lis, err = net.Listen("tcp", c.GRPC); err != nil {
 		return nil, fmt.Errorf("gRPC for gateways: %w", err)
+	}
+	if c.HTTP != "" {
+		if n.httpAt, err = net.Listen("tcp", c.HTTP); err != nil {
+			return nil, fmt.Errorf("HTTP for gateways: %w", err)
+		}
 	}
 	if c.Cluster != nil {
 		err = n.join(&c, secrets)
@@ -117,12 +141,7 @@ func (n *Node) join(c *Config, secrets limiter.Secrets) (err error) {
 	if n.adminAt != nil {
 		of.Admin = advertised(n.adminAt.Addr(), of.Advertise)
 	}
-	of.Secrets, of.Policy = secrets.Fingerprint(), c.Policy.Fingerprint()
-	of.Horizon, of.LargestLimit = c.Policy.Longest(), c.Policy.LargestLimit()
-	of.Tier = func(name string) *limiter.Tier {
-		tier, _ := c.Policy.Tier(name)
-		return tier
-	}
+	of.Secrets, of.Rules = secrets.Fingerprint(), rulesOf(c.Policy)
 	of.Clock = func() limiter.Instant {
 		now, _ := n.clock()
 		return now
@@ -140,17 +159,26 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	hasher := limiter.NewHasher(secrets, Partitions)
 	of := rpc.Config{
 		Table: n.table, Hasher: hasher, Sealer: limiter.NewSealer(secrets, Partitions),
-		Policy: c.Policy, Clock: n.clock, Log: c.Log, Metrics: metrics.New(),
+		Policy: c.Policy, Clock: n.clock, Log: c.Log, Metrics: n.metrics,
 	}
 	if n.cluster != nil {
 		of.Cluster, of.Topology = n.cluster, topology{n.cluster}
 	}
 	n.rpc = rpc.NewServer(of)
+	envoy.Register(n.rpc, envoy.Config{Limiter: n.rpc.Local(), RateLimit: c.EnvoyRateLimit, Authz: c.EnvoyAuthz, Now: n.wall})
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.workers.Go(func() { n.sweep(ctx, c.MaxKeys) })
 	n.workers.Go(func() { n.fail(n.rpc.Serve(n.lis)) })
 	n.warn("gateways", n.lis)
+	if n.httpAt != nil {
+		n.http = httpauth.NewServer(httpauth.Config{
+			Limiter: n.rpc.Local(), Log: c.Log, Tokens: c.HTTPTokens, Fields: c.HTTPFields,
+			Now: n.wall,
+		})
+		n.workers.Go(func() { n.fail(n.http.Serve(n.httpAt)) })
+		n.warn("gateways that ask over HTTP", n.httpAt)
+	}
 	if n.cluster != nil {
 		n.workers.Go(func() { n.awaitReady(ctx, c) })
 		n.workers.Go(func() {
@@ -169,6 +197,15 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 		n.workers.Go(func() { n.fail(n.admin.Serve(n.adminAt)) })
 		n.warn("operators", n.adminAt)
 	}
+	if n.policyFile != nil {
+		n.workers.Go(func() { n.followPolicy(ctx) })
+	}
+}
+
+// wall is the clock that people read.
+func (n *Node) wall() time.Time {
+	_, wall := n.clock()
+	return wall
 }
 
 func (n *Node) fail(err error) {
@@ -193,7 +230,7 @@ func (n *Node) awaitReady(ctx context.Context, c *Config) {
 }
 
 func (n *Node) tellReady(c *Config) {
-	n.log.Info("ready", "grpc", n.Addr(), "policy", c.Policy.Fingerprint(), "tiers", len(c.Policy.Tiers()), "known_keys", c.Policy.Keys(), "max_keys", c.MaxKeys)
+	n.log.Info("ready", "grpc", n.Addr(), "http", n.HTTPAddr(), "policy", c.Policy.Fingerprint(), "tiers", len(c.Policy.Tiers()), "known_keys", c.Policy.Keys(), "max_keys", c.MaxKeys)
 }
 
 // advertised is the address of a listener that others are told.
@@ -206,7 +243,7 @@ func advertised(at net.Addr, host string) string {
 
 // abandon gives up a start that failed.
 func (n *Node) abandon() {
-	for _, lis := range []net.Listener{n.lis, n.adminAt} {
+	for _, lis := range []net.Listener{n.lis, n.httpAt, n.adminAt} {
 		if lis != nil {
 			_ = lis.Close()
 		}
@@ -222,6 +259,14 @@ func (n *Node) AdminAddr() string {
 		return ""
 	}
 	return n.adminAt.Addr().String()
+}
+
+// HTTPAddr returns the address for gateways that ask over HTTP, "" if there is none.
+func (n *Node) HTTPAddr() string {
+	if n.httpAt == nil {
+		return ""
+	}
+	return n.httpAt.Addr().String()
 }
 
 // Cluster returns the node's part in its cluster, nil if it is alone.
@@ -240,7 +285,13 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			n.log.Warn("leaving though not all was handed over", "partitions", left)
 		}
 	}
-	err := n.rpc.Shutdown(ctx)
+	var err error
+	if n.http != nil {
+		err = n.http.Shutdown(ctx)
+	}
+	if e := n.rpc.Shutdown(ctx); err == nil {
+		err = e
+	}
 	n.stop()
 	if n.cluster != nil {
 		if n.admin != nil {

@@ -12,28 +12,14 @@ import (
 // Denial returns what an API's client is told of a denied request or run, and
 // its Retry-After: 0 if there is none. retryAfter is that of the decision or grant.
 func Denial(reason client.Reason, retryAfter time.Duration) (contract.Error, time.Duration) {
-	switch reason {
-	case client.RateLimited:
-		return contract.Error{Code: contract.RateLimitExceeded}, retryAfter
-	case client.ConcurrencyLimited:
-		return contract.Error{
-			Code:    contract.RateLimitExceeded,
-			Message: "This API key has as many concurrent runs as its tier allows. Please wait until one of them has finished.",
-		}, retryAfter
-	case client.CostExceedsLimit:
-		return contract.Error{
-			Code:    contract.ValidationError,
-			Message: "/cost: this request costs more than the tier's limit, so it can never pass.",
-		}, 0
-	case client.KeyUnknown, client.KeyRevoked:
-		return contract.Error{Code: contract.InvalidAPIKey}, 0
-	case client.KeySuspended:
-		return contract.Error{
-			Code:    contract.Forbidden,
-			Message: "The organization of this API key is suspended.",
-		}, 0
+	switch e := contract.Denial(reason.String()); e.Code {
+	case contract.RateLimitExceeded:
+		return e, retryAfter
+	case contract.ServiceUnavailable: // TableFull, and what a newer limiter may have
+		return Unavailable()
+	default:
+		return e, 0
 	}
-	return Unavailable() // TableFull, and what a newer limiter may have
 }
 
 // Unavailable returns what an API's client is told when nothing could be

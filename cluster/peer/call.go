@@ -22,7 +22,11 @@ const (
 type Call struct {
 	Kind Kind
 	Key  limiter.Key // of every kind; of Renew and Release that of Ref, which has no other
-	Tier string      // its name. Check, Acquire; Renew: of the lease if it must be adopted
+	Tier string      // its Ref. Check, Acquire; Renew: of the lease if it must be adopted
+
+	// Of is the tier as the asking node has it, by which it decides itself: it does not travel.
+	// nil: whoever decides looks Tier up.
+	Of *limiter.Tier
 
 	Cost    uint32 // Check; Acquire: if HasCost
 	HasCost bool

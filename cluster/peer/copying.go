@@ -26,7 +26,7 @@ func encodeCopying(c *ownership.Copying) ([]byte, error) {
 		s := &c.Snapshots[i]
 		l.note(s.At)
 		for _, p := range s.Past {
-			l.note(p)
+			l.of(p.Gen) // also of one that is zero: appendSnapshot writes all
 		}
 		size += snapshotBytes(s)
 	}

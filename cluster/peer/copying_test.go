@@ -84,6 +84,19 @@ func TestCopyingsAreEncodedAsProtobufDoes(t *testing.T) {
 
 // Whatever can be read is written and read again as the same, and what protobuf writes means the
 // same to both.
+// A zero position in a snapshot's past has a life too, which was once written nowhere.
+func TestEmptyPastIsEncodedWithItsLife(t *testing.T) {
+	c := &ownership.Copying{Snapshots: []ownership.Snapshot{{Past: make([]ownership.Position, 1)}}}
+	b, err := encodeCopying(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := decodeCopying(b)
+	if err != nil || !reflect.DeepEqual(back, c) {
+		t.Errorf("%+v came back as %+v: %v", c, back, err)
+	}
+}
+
 func FuzzCopying(f *testing.F) {
 	b, err := encodeCopying(goldenCopying())
 	if err != nil {

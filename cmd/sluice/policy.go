@@ -72,6 +72,7 @@ type policyJSON struct {
 	DefaultTier      string     `json:"default_tier,omitempty"`
 	Tiers            []tierJSON `json:"tiers"`
 	Keys             int        `json:"keys"`
+	Overrides        int        `json:"overrides"`
 	RequireKnownKeys bool       `json:"require_known_keys"`
 }
 
@@ -80,6 +81,7 @@ type tierJSON struct {
 	Windows    []limitJSON `json:"windows"`
 	Concurrent uint32      `json:"concurrent"`
 	MaxBody    int64       `json:"max_body_bytes,omitempty"`
+	Shadow     bool        `json:"shadow,omitempty"`
 }
 
 type limitJSON struct {
@@ -88,12 +90,12 @@ type limitJSON struct {
 }
 
 func policyToJSON(p *policy.Policy) policyJSON {
-	out := policyJSON{Fingerprint: p.Fingerprint(), Keys: p.Keys(), RequireKnownKeys: p.RequireKnownKeys()}
+	out := policyJSON{Fingerprint: p.Fingerprint(), Keys: p.Keys(), Overrides: p.Overrides(), RequireKnownKeys: p.RequireKnownKeys()}
 	if t := p.DefaultTier(); t != nil {
 		out.DefaultTier = t.Name()
 	}
 	for _, t := range p.Tiers() {
-		tier := tierJSON{Name: t.Name(), Concurrent: t.Concurrent(), MaxBody: t.MaxBody()}
+		tier := tierJSON{Name: t.Name(), Concurrent: t.Concurrent(), MaxBody: t.MaxBody(), Shadow: t.Shadow()}
 		for _, w := range t.Windows() {
 			tier.Windows = append(tier.Windows, limitJSON{w.Limit, w.Per.Milliseconds()})
 		}
@@ -110,6 +112,9 @@ func printPolicy(w io.Writer, p *policy.Policy) error {
 		if tier == p.DefaultTier() {
 			name += " (default)"
 		}
+		if tier.Shadow() {
+			name += " (shadow)"
+		}
 		var windows []string
 		for _, w := range tier.Windows() {
 			windows = append(windows, fmt.Sprintf("%d per %v", w.Limit, w.Per))
@@ -124,6 +129,6 @@ func printPolicy(w io.Writer, p *policy.Policy) error {
 	if p.RequireKnownKeys() {
 		unknown = "refused"
 	}
-	fmt.Fprintf(t, "\n%d keys in the directory; others are %s\nfingerprint %s\n", p.Keys(), unknown, p.Fingerprint())
+	fmt.Fprintf(t, "\n%d keys in the directory, %d with limits of their own; others are %s\nfingerprint %s\n", p.Keys(), p.Overrides(), unknown, p.Fingerprint())
 	return t.Flush()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,7 +22,6 @@ import (
 	"github.com/overten/sluice/cluster"
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
-	"github.com/overten/sluice/limiter/policy"
 	"github.com/overten/sluice/server"
 )
 
@@ -56,6 +57,9 @@ const shutdownTimeout = 40 * time.Second
 // serveFlags are what serve is told.
 type serveFlags struct {
 	grpc, policyFile, keyFile, whenFull string
+	http, httpTokenFile                 string
+	httpFields                          bool
+	envoyRateLimit, envoyAuthz          bool
 	maxKeys                             int
 	logs                                logFlags
 
@@ -77,6 +81,9 @@ other nodes, answers the calls under way, and ends: within a second or so, 40 at
 Nodes that are given each other's gossip addresses with --join form a cluster: they share
 the keys among them, and any of them answers for every key. Without --join a node starts
 alone; others may join it.
+
+The file of --policy is read again when it changes, and on SIGHUP. One that is wrong is
+refused, and the old one stays. What was counted is kept.
 
 Without --policy it has the tiers free (10 requests a minute, 2 runs), pro (60, 10) and
 enterprise (600, 50). Without --key-file a node that joins none makes a secret of its own:
@@ -109,10 +116,16 @@ knows, for development.`,
 			if err != nil {
 				return err
 			}
-			paced, stop := context.WithCancel(cmd.Context())
-			var pacer sync.WaitGroup
-			pacer.Go(func() { paceCollector(paced) })
-			defer pacer.Wait()
+			running, stop := context.WithCancel(cmd.Context())
+			var beside sync.WaitGroup
+			beside.Go(func() { paceCollector(running) })
+			if f.policyFile != "" {
+				hangups := make(chan os.Signal, 1)
+				signal.Notify(hangups, syscall.SIGHUP)
+				defer signal.Stop(hangups)
+				beside.Go(func() { reloadOnHangup(running, hangups, node) })
+			}
+			defer beside.Wait()
 			defer stop()
 			return untilDone(cmd.Context(), node)
 		},
@@ -124,6 +137,11 @@ knows, for development.`,
 
 func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.StringVar(&f.grpc, "grpc", "127.0.0.1:7070", "`address` for gateways")
+	to.StringVar(&f.http, "http", "127.0.0.1:7080", "`address` for gateways that ask over HTTP; empty for none")
+	to.StringVar(&f.httpTokenFile, "http-token-file", "", "`file` with the tokens, one a line, of HTTP callers whose tier and cost count")
+	to.BoolVar(&f.httpFields, "http-ietf-headers", false, "answer over HTTP with RateLimit and RateLimit-Policy too")
+	to.BoolVar(&f.envoyRateLimit, "envoy-ratelimit", true, "serve Envoy's rate limit service on --grpc too")
+	to.BoolVar(&f.envoyAuthz, "envoy-authz", true, "serve Envoy's external authorization on --grpc too")
 	to.StringVar(&f.policyFile, "policy", "", "policy `file`: tiers, and which key has which")
 	to.StringVar(&f.keyFile, "key-file", "", "`file` with the cluster's secret, at least 16 bytes")
 	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 85 bytes each")
@@ -145,7 +163,7 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 // stepAside lets a node that joins none start beside another on the same machine: where it
 // was not told which ports to use, and the usual one is taken, it takes any.
 func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
-	for name, address := range map[string]*string{"peer": &f.peer, "gossip": &f.gossip, "admin": &f.admin} {
+	for name, address := range map[string]*string{"http": &f.http, "peer": &f.peer, "gossip": &f.gossip, "admin": &f.admin} {
 		if flags.Changed(name) {
 			continue
 		}
@@ -164,11 +182,9 @@ func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
 
 // config is what the flags come to.
 func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
-	c = server.Config{GRPC: f.grpc, Admin: f.admin, MaxKeys: f.maxKeys, Log: log}
-	if f.policyFile != "" {
-		if c.Policy, err = policy.Load(f.policyFile); err != nil {
-			return c, err
-		}
+	c = server.Config{
+		GRPC: f.grpc, HTTP: f.http, HTTPFields: f.httpFields, EnvoyRateLimit: f.envoyRateLimit, EnvoyAuthz: f.envoyAuthz,
+		Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log,
 	}
 	switch {
 	case f.keyFile != "":
@@ -178,6 +194,11 @@ func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 	case len(f.join) > 0:
 		log.Warn("without --key-file this cluster uses a secret that everybody knows: for development only")
 		c.Secret = []byte("sluice development secret")
+	}
+	if f.httpTokenFile != "" {
+		if c.HTTPTokens, err = readTokens(f.httpTokenFile); err != nil {
+			return c, fmt.Errorf("--http-token-file: %w", err)
+		}
 	}
 	if c.WhenFull, err = parseWhenFull(f.whenFull); err != nil {
 		return c, err
@@ -241,6 +262,28 @@ func readGossipKeys(path string) (keys [][]byte, err error) {
 	return keys, nil
 }
 
+// readTokens reads tokens, one a line. Empty lines are passed over.
+func readTokens(path string) (tokens [][]byte, err error) {
+	const least = 16 // bytes: what is shorter can be guessed
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for i, line := range bytes.Split(b, []byte("\n")) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		if len(line) < least {
+			return nil, fmt.Errorf("%s: line %d has fewer than %d bytes; make a token with: openssl rand -hex 32", path, i+1, least)
+		}
+		tokens = append(tokens, line)
+	}
+	if len(tokens) == 0 {
+		return nil, fmt.Errorf("%s holds no token; make one with: openssl rand -hex 32", path)
+	}
+	return tokens, nil
+}
+
 func parseWhenFull(s string) (limiter.WhenFull, error) {
 	switch s {
 	case "open":
@@ -249,6 +292,18 @@ func parseWhenFull(s string) (limiter.WhenFull, error) {
 		return limiter.Closed, nil
 	}
 	return 0, fmt.Errorf("--when-full: %q is none of open, closed", s)
+}
+
+// reloadOnHangup has the node read its policy file again at each SIGHUP, until ctx ends.
+func reloadOnHangup(ctx context.Context, hangups <-chan os.Signal, node *server.Node) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			node.ReloadPolicy()
+		}
+	}
 }
 
 // untilDone waits for the end that ctx orders, or that the node came to by itself, and

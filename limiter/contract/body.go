@@ -56,14 +56,18 @@ type Body struct {
 	Message string `json:"message"`
 }
 
+// Encode returns the body as JSON, on one line that ends.
+func (b Body) Encode() []byte {
+	line, _ := json.Marshal(b) // cannot fail: a bool and two strings
+	return append(line, '\n')
+}
+
 // WriteError answers a request with e: the status of its code, the body on one
 // line, and no caching. Headers that were set before stay (the caller sets
 // X-RateLimit-*, Retry-After and X-Request-Id), except those that describe
 // another body.
 func WriteError(w http.ResponseWriter, e Error) {
-	b, _ := json.Marshal(e.Body()) // cannot fail: a bool and two strings
-	b = append(b, '\n')
-
+	b := e.Body().Encode()
 	h := w.Header()
 	h.Del("Content-Encoding")
 	h.Del("ETag")

@@ -14,7 +14,7 @@ import (
 )
 
 // fingerprintVersion goes up when the same policy is to have another fingerprint.
-const fingerprintVersion = 1
+const fingerprintVersion = 2
 
 // computeFingerprint hashes what the policy means: tiers by name, keys by hash,
 // every text with its length before it, so that no two policies read the same.
@@ -33,19 +33,19 @@ func (p *Policy) computeFingerprint() string {
 	} else {
 		w.text("")
 	}
-	if p.requireKnown {
-		w.number(1)
-	} else {
-		w.number(0)
-	}
+	w.truth(p.requireKnown)
 	w.number(int64(len(p.keys)))
 	for _, h := range slices.SortedFunc(maps.Keys(p.keys), func(a, b keyHash) int {
 		return bytes.Compare(a[:], b[:])
 	}) {
 		e := p.keys[h]
 		w.hash.Write(h[:])
-		w.text(p.tiers[e.tier].Name())
+		w.text(p.tierAt(e.tier).Name())
 		w.number(int64(e.status))
+		own := e.tier >= uint32(len(p.tiers))
+		if w.truth(own); own {
+			w.tier(p.tierAt(e.tier))
+		}
 	}
 	return hex.EncodeToString(w.hash.Sum(nil)[:8])
 }
@@ -57,6 +57,14 @@ func (w meaning) number(n int64) {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(n))
 	w.hash.Write(b[:])
+}
+
+func (w meaning) truth(b bool) {
+	n := int64(0)
+	if b {
+		n = 1
+	}
+	w.number(n)
 }
 
 func (w meaning) text(s string) {
@@ -74,4 +82,5 @@ func (w meaning) tier(t *limiter.Tier) {
 	w.number(int64(t.Concurrent()))
 	w.number(t.MaxBody())
 	w.number(int64(t.RetryHint()))
+	w.truth(t.Shadow())
 }

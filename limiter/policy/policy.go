@@ -12,6 +12,7 @@ package policy
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/overten/sluice/limiter"
@@ -61,7 +62,7 @@ type Resolution struct {
 // entry is what the directory says of a key. It has no pointer, so that the
 // garbage collector need not look into a large directory.
 type entry struct {
-	tier   uint16 // index into Policy.tiers
+	tier   uint32 // index into Policy.tiers, and from there on into Policy.overrides
 	status Status
 }
 
@@ -70,7 +71,9 @@ type entry struct {
 type Policy struct {
 	tiers        []*limiter.Tier // in file order, at most MaxTiers
 	byName       map[string]*limiter.Tier
-	defaultTier  *limiter.Tier // nil: a call must name its tier, unless the directory knows its key
+	overrides    []*limiter.Tier          // tiers of single keys
+	byRef        map[string]*limiter.Tier // these
+	defaultTier  *limiter.Tier            // nil: a call must name its tier, unless the directory knows its key
 	keys         map[keyHash]entry
 	requireKnown bool
 	fingerprint  string
@@ -129,7 +132,7 @@ func (p *Policy) Resolve(key, tier string) (Resolution, error) {
 	}
 	if len(p.keys) > 0 { // without a directory no key is hashed
 		if e, ok := p.keys[hashOf(key)]; ok {
-			return Resolution{Tier: p.tiers[e.tier], Status: e.status, Known: true}, nil
+			return Resolution{Tier: p.tierAt(e.tier), Status: e.status, Known: true}, nil
 		}
 	}
 	switch {
@@ -147,22 +150,49 @@ func (p *Policy) Tier(name string) (*limiter.Tier, bool) {
 	return t, ok
 }
 
+// ByRef returns the tier that [limiter.Tier.Ref] names. Of a variant that this policy does not
+// have it is the tier of that name.
+func (p *Policy) ByRef(ref string) (*limiter.Tier, bool) {
+	if t, ok := p.byName[ref]; ok {
+		return t, true
+	}
+	if t, ok := p.byRef[ref]; ok {
+		return t, true
+	}
+	name, _, _ := strings.Cut(ref, "~")
+	return p.Tier(name)
+}
+
+func (p *Policy) tierAt(i uint32) *limiter.Tier {
+	if named := uint32(len(p.tiers)); i >= named {
+		return p.overrides[i-named]
+	}
+	return p.tiers[i]
+}
+
+// Overrides returns how many keys of the directory have limits of their own.
+func (p *Policy) Overrides() int { return len(p.overrides) }
+
 // Tiers returns all tiers in the order of the file. The caller may keep and
 // change the slice.
 func (p *Policy) Tiers() []*limiter.Tier { return append([]*limiter.Tier(nil), p.tiers...) }
 
-// Longest returns the longest window of any tier.
+// Longest returns the longest window of any tier or key.
 func (p *Policy) Longest() (longest time.Duration) {
-	for _, t := range p.tiers {
-		longest = max(longest, t.Longest())
+	for _, of := range [...][]*limiter.Tier{p.tiers, p.overrides} {
+		for _, t := range of {
+			longest = max(longest, t.Longest())
+		}
 	}
 	return longest
 }
 
-// LargestLimit returns the largest limit of any tier's windows.
+// LargestLimit returns the largest limit of any tier's or key's windows.
 func (p *Policy) LargestLimit() (largest uint32) {
-	for _, t := range p.tiers {
-		largest = max(largest, t.LargestLimit())
+	for _, of := range [...][]*limiter.Tier{p.tiers, p.overrides} {
+		for _, t := range of {
+			largest = max(largest, t.LargestLimit())
+		}
 	}
 	return largest
 }

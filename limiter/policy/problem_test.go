@@ -37,9 +37,9 @@ func TestProblems(t *testing.T) {
 
 		// Fields.
 		{"unknown field", oneTier + "defaulttier: free\n", "line 2: defaulttier: unknown field; the fields here are tiers, default_tier, keys, require_known_keys"},
-		{"unknown field of a tier", tierWith("\n    burst: 3\n    windows: [{limit: 1}]"), "line 3: tiers.free.burst: unknown field; the fields here are windows, concurrent, max_body"},
+		{"unknown field of a tier", tierWith("\n    burst: 3\n    windows: [{limit: 1}]"), "line 3: tiers.free.burst: unknown field; the fields here are windows, concurrent, max_body, shadow"},
 		{"unknown field of a window", tierWith("{windows: [{limit: 1}, {limit: 2, every: 1m}]}"), "line 2: tiers.free.windows[1].every: unknown field; the fields here are limit, per"},
-		{"unknown field of a key", keysWith("- {sha256: " + a + ", plan: pro}"), "line 3: keys[0]: unknown field; the fields here are sha256, tier, status"},
+		{"unknown field of a key", keysWith("- {sha256: " + a + ", plan: pro}"), "line 3: keys[0]: unknown field; the fields here are sha256, tier, status, windows, concurrent"},
 		{"field that is a list", oneTier + "? [tiers]\n: 1\n", "line 2: unknown field; the fields here are tiers, default_tier, keys, require_known_keys"},
 		{"merge key", "x: &x {limit: 1}\ntiers: {free: {windows: [{<<: *x, limit: 1}]}}\n", "line 1: x: unknown field; the fields here are tiers, default_tier, keys, require_known_keys\n" +
 			"line 2: tiers.free.windows[0]: unknown field; the fields here are limit, per"},
@@ -112,7 +112,7 @@ func TestProblems(t *testing.T) {
 
 		{"all at once, in the order of lines", "require_known_keys: 1\ntiers:\n  free: {windows: [{limit: 0}], burst: 1}\ndefault_tier: pro\n",
 			"line 1: require_known_keys: must be true or false, is a number\n" +
-				"line 3: tiers.free.burst: unknown field; the fields here are windows, concurrent, max_body\n" +
+				"line 3: tiers.free.burst: unknown field; the fields here are windows, concurrent, max_body, shadow\n" +
 				"line 3: tiers.free.windows[0].limit: must be from 1 to 1000000000, is 0\n" +
 				"line 4: default_tier: must be the name of a tier, and tiers has none of this name"},
 	} {

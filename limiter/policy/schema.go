@@ -91,7 +91,7 @@ func validName(name string) bool {
 
 // tier reads one tier, or returns nil after reporting what is wrong with it.
 func (b *builder) tier(tier field, at, name string) *limiter.Tier {
-	f, ok := b.fields(tier, at, "windows", "concurrent", "max_body")
+	f, ok := b.fields(tier, at, "windows", "concurrent", "max_body", "shadow")
 	if !ok {
 		return nil
 	}
@@ -103,8 +103,10 @@ func (b *builder) tier(tier field, at, name string) *limiter.Tier {
 		b.report(tier.line, join(at, "windows"), "is required")
 	}
 	if concurrent, ok := f["concurrent"]; ok {
-		n := b.integer(concurrent, join(at, "concurrent"), 0, limiter.MaxConcurrent)
-		spec.Concurrent = uint32(n)
+		spec.Concurrent = b.concurrent(concurrent, join(at, "concurrent"))
+	}
+	if shadow, ok := f["shadow"]; ok {
+		spec.Shadow, _ = b.boolean(shadow, join(at, "shadow"))
 	}
 	if maxBody, ok := f["max_body"]; ok {
 		spec.MaxBody = b.size(maxBody, join(at, "max_body"))
@@ -117,6 +119,10 @@ func (b *builder) tier(tier field, at, name string) *limiter.Tier {
 		b.report(tier.line, at, "%v", err)
 	}
 	return t
+}
+
+func (b *builder) concurrent(f field, at string) uint32 {
+	return uint32(b.integer(f, at, 0, limiter.MaxConcurrent))
 }
 
 func (b *builder) windows(f field, at string) []limiter.Window {
@@ -173,10 +179,11 @@ func (b *builder) keys(f field, hasDefault bool) {
 		return
 	}
 	b.policy.keys = make(map[keyHash]entry, len(items))
+	b.policy.byRef = make(map[string]*limiter.Tier)
 	lines := make(map[keyHash]int, len(items))
 	for i, item := range items {
 		at := index("keys", i)
-		f, ok := b.fields(field{item.Line, item}, at, "sha256", "tier", "status")
+		f, ok := b.fields(field{item.Line, item}, at, "sha256", "tier", "status", "windows", "concurrent")
 		if !ok {
 			continue
 		}
@@ -189,6 +196,7 @@ func (b *builder) keys(f field, hasDefault bool) {
 			b.report(f["sha256"].line, join(at, "sha256"), "is given twice, first on line %d", first)
 			continue
 		}
+		b.override(&e, h, f, item, at)
 		lines[h], b.policy.keys[h] = f["sha256"].line, e
 	}
 }
@@ -211,7 +219,7 @@ func (b *builder) keyHash(f map[string]field, item *yaml.Node, at string) (h key
 }
 
 // keyTier reads an entry's tier, as an index; absent, it is the default tier's.
-func (b *builder) keyTier(f map[string]field, item *yaml.Node, at string, hasDefault bool) uint16 {
+func (b *builder) keyTier(f map[string]field, item *yaml.Node, at string, hasDefault bool) uint32 {
 	at = join(at, "tier")
 	tier, ok := f["tier"]
 	if !ok {
@@ -222,7 +230,7 @@ func (b *builder) keyTier(f map[string]field, item *yaml.Node, at string, hasDef
 		if b.policy.defaultTier == nil {
 			return 0 // it has a problem of its own
 		}
-		return uint16(b.declared[b.policy.defaultTier.Name()])
+		return uint32(b.declared[b.policy.defaultTier.Name()])
 	}
 	name, ok := b.text(tier, at)
 	if !ok || b.declared == nil {
@@ -232,7 +240,7 @@ func (b *builder) keyTier(f map[string]field, item *yaml.Node, at string, hasDef
 	if !ok {
 		b.report(tier.line, at, "must be the name of a tier, and tiers has none of this name")
 	}
-	return uint16(i)
+	return uint32(i)
 }
 
 func (b *builder) keyStatus(f map[string]field, at string) Status {

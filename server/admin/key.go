@@ -21,7 +21,7 @@ func (s *service) keyOf(raw string) (limiter.Key, error) {
 
 // resolve finds out who the key is by the policy.
 func (s *service) resolve(raw, tier string) (policy.Resolution, error) {
-	r, err := s.policy.Resolve(raw, tier)
+	r, err := s.policy.Load().Resolve(raw, tier)
 	switch {
 	case err == nil:
 		return r, nil

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,7 +30,7 @@ type Config struct {
 	Partitions int    // of the cluster
 	Cluster    Cluster
 	Hasher     limiter.Hasher
-	Policy     *policy.Policy
+	Policy     *policy.Policy // at first: see SetPolicy
 	Log        *slog.Logger
 	Metrics    http.Handler        // what Prometheus collects from; nil: there is nothing
 	Options    []grpc.ServerOption // further ones; may be nil
@@ -37,6 +38,7 @@ type Config struct {
 
 // A Server serves operators on one port: gRPC, with reflection, and HTTP.
 type Server struct {
+	service  *service
 	grpc     *grpc.Server
 	http     *http.Server
 	draining context.Context // ends when the server shuts down
@@ -54,9 +56,9 @@ func NewServer(c Config) *Server {
 		grpc.StreamInterceptor(s.endStream),
 	}, c.Options...)
 	s.grpc = grpc.NewServer(options...)
-	adminv1.RegisterAdminServiceServer(s.grpc, &service{
-		node: c.Node, partitions: c.Partitions, cluster: c.Cluster, hasher: c.Hasher, policy: c.Policy, log: c.Log,
-	})
+	s.service = &service{node: c.Node, partitions: c.Partitions, cluster: c.Cluster, hasher: c.Hasher, log: c.Log}
+	s.SetPolicy(c.Policy)
+	adminv1.RegisterAdminServiceServer(s.grpc, s.service)
 	reflection.Register(s.grpc)
 	s.http = &http.Server{
 		Handler: s.either(s.pages(c.Metrics)), Protocols: new(http.Protocols), MaxHeaderBytes: maxHeader,
@@ -68,6 +70,9 @@ func NewServer(c Config) *Server {
 	s.http.Protocols.SetUnencryptedHTTP2(true)
 	return s
 }
+
+// SetPolicy has keys resolved by p from now on.
+func (s *Server) SetPolicy(p *policy.Policy) { s.service.policy.Store(p) }
 
 // Serve accepts connections until the Server is shut down. It returns nil then.
 func (s *Server) Serve(lis net.Listener) error {
@@ -111,6 +116,6 @@ type service struct {
 	partitions int
 	cluster    Cluster
 	hasher     limiter.Hasher
-	policy     *policy.Policy
+	policy     atomic.Pointer[policy.Policy]
 	log        *slog.Logger
 }

@@ -42,7 +42,7 @@ var (
 
 // Describe is for Prometheus.
 func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{checksDesc, acquisitionsDesc, callsDesc, durationDesc} {
+	for _, d := range []*prometheus.Desc{checksDesc, acquisitionsDesc, shadowedDesc, callsDesc, durationDesc, policyDesc, reloadsDesc} {
 		to <- d
 	}
 }
@@ -57,10 +57,18 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	for method := range methods {
 		m.collectCalls(to, method)
 	}
+	m.policy.collect(to)
 }
 
 // collect tells of what was decided at all: most outcomes never come in most tiers.
 func (t *Tier) collect(to chan<- prometheus.Metric, name string) {
+	for call := range shadowedCalls {
+		for r := range limiter.Reason(reasons) {
+			if n := add(func(s Stripe) *atomic.Uint64 { return t.Shadowed(s, call, r) }); n > 0 {
+				to <- counter(shadowedDesc, n, name, shadowedNames[call], reasonName(r))
+			}
+		}
+	}
 	for r := range reasons {
 		for e := range degrees {
 			d := &limiter.Decision{Reason: limiter.Reason(r), Exactness: limiter.Exactness(e)}

@@ -28,7 +28,8 @@ func AnyStripe() Stripe {
 
 // Metrics are the counts of one node. They are safe for concurrent use.
 type Metrics struct {
-	calls [stripes]callCounts
+	calls  [stripes]callCounts
+	policy policyState
 
 	mu    sync.Mutex // guards tiers
 	tiers map[string]*Tier

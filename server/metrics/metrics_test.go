@@ -89,10 +89,35 @@ func TestCallsAreCountedByCodeAndDuration(t *testing.T) {
 	)
 }
 
+func TestWhatIsToldOfThePolicy(t *testing.T) {
+	m := New()
+	m.SetPolicy("old")
+	m.SetPolicy("new")
+	m.Reloaded(Applied)
+	m.Reloaded(Refused)
+	m.Reloaded(Refused)
+	m.Tier("pro").Shadowed(AnyStripe(), ShadowedCheck, limiter.ReasonRateLimited).Add(3)
+	m.Tier("pro").Shadowed(AnyStripe(), ShadowedAcquisition, limiter.ReasonConcurrencyLimited).Add(1)
+	all := scrape(t, m)
+	holds(t, all,
+		`sluice_policy_info{fingerprint="new"} 1`,
+		`sluice_policy_reloads_total{result="applied"} 1`,
+		`sluice_policy_reloads_total{result="unchanged"} 0`,
+		`sluice_policy_reloads_total{result="refused"} 2`,
+		`sluice_shadow_denials_total{call="check",reason="rate_limited",tier="pro"} 3`,
+		`sluice_shadow_denials_total{call="acquire",reason="concurrency_limited",tier="pro"} 1`,
+	)
+	if strings.Contains(all, "old") {
+		t.Error("the fingerprint of before is told")
+	}
+}
+
 func TestLint(t *testing.T) {
 	m := New()
 	m.Tier("pro").Checks(0, new(limiter.Decision)).Add(1)
 	m.Tier("pro").Acquisitions(0, 0, 0).Add(1)
+	m.Tier("pro").Shadowed(0, ShadowedCheck, limiter.ReasonRateLimited).Add(1)
+	m.SetPolicy("0123456789abcdef")
 	m.Called(0, Check, codes.OK, time.Millisecond)
 	problems, err := testutil.CollectAndLint(m)
 	if err != nil {

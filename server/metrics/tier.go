@@ -18,7 +18,28 @@ type outcomes [reasons][degrees]atomic.Uint64
 
 // A Tier has the counts of the decisions of one tier.
 type Tier struct {
-	each [stripes]struct{ checks, acquisitions outcomes }
+	each [stripes]struct {
+		checks, acquisitions outcomes
+		shadowed             [shadowedCalls][reasons]atomic.Uint64
+	}
+}
+
+// A ShadowedCall is what a shadow tier would have denied.
+type ShadowedCall uint8
+
+// The calls that decide.
+const (
+	ShadowedCheck ShadowedCall = iota
+	ShadowedAcquisition
+	shadowedCalls
+)
+
+var shadowedNames = [shadowedCalls]string{"check", "acquire"}
+
+// Shadowed returns the counter of calls that would have been denied for that reason, if the tier
+// were no shadow.
+func (t *Tier) Shadowed(s Stripe, call ShadowedCall, denied limiter.Reason) *atomic.Uint64 {
+	return &t.each[s%stripes].shadowed[call][denied%reasons]
 }
 
 // Checks returns the counter of checks that were decided so.

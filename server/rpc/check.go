@@ -21,7 +21,7 @@ func (s *service) check(c *call, in *checkRequest) (mem.Buffer, error) {
 		return nil, unavailable("the call's deadline had passed before it was decided")
 	}
 	wall := wallClock(c.wall.UnixNano())
-	p := s.prepare(&in.check, field{})
+	p := c.prepare(&in.check, field{})
 	d, windows, away, err := c.decide(&p, c.now)
 	switch {
 	case err != nil:
@@ -80,7 +80,7 @@ func (s *service) decideAll(done <-chan struct{}, count *counting, answer *batch
 		group := checks[first:min(first+together, len(checks))]
 		for i := range group {
 			p := &ready[i]
-			*p = s.prepare(&group[i], field{list: "checks", index: first + i})
+			*p = count.prepare(&group[i], field{list: "checks", index: first + i})
 			if p.err == nil && p.refused == limiter.ReasonNone && !s.strict {
 				s.table.Expect(p.key)
 			}
@@ -145,18 +145,18 @@ type prepared struct {
 
 // prepare looks at a check, which is at place at. Nothing in what it returns is the request's
 // memory.
-func (s *service) prepare(c *check, at field) (p prepared) {
-	p.cost, p.explain = 1, c.explain
-	if p.tier, p.refused, p.err = s.resolve(c.key, c.tier, at); p.err != nil {
+func (c *counting) prepare(of *check, at field) (p prepared) {
+	p.cost, p.explain = 1, of.explain
+	if p.tier, p.refused, p.err = c.resolve(of.key, of.tier, at); p.err != nil {
 		return p
 	}
-	if c.costed {
-		if p.cost, p.err = costOf(c.cost, at, "cost"); p.err != nil {
+	if of.costed {
+		if p.cost, p.err = costOf(of.cost, at, "cost"); p.err != nil {
 			return p
 		}
 	}
 	if p.refused == limiter.ReasonNone {
-		p.key = s.hasher.Key(c.key)
+		p.key = c.hasher.Key(of.key)
 	}
 	return p
 }
@@ -169,6 +169,8 @@ func (c *counting) decide(p *prepared, now limiter.Instant) (d limiter.Decision,
 		return d, nil, nil, p.err
 	case p.refused != limiter.ReasonNone:
 		d = limiter.Decision{Reason: p.refused, Exactness: limiter.Exact, Limit: limitOf(p.tier), Permit: math.MaxInt64}
+		c.refused(p.tier, &d)
+		return d, nil, nil, nil
 	case c.strict:
 		return d, nil, elsewhere(p), nil
 	case p.explain:
@@ -179,7 +181,7 @@ func (c *counting) decide(p *prepared, now limiter.Instant) (d limiter.Decision,
 	if d.Exactness == limiter.Undecided {
 		return d, nil, elsewhere(p), nil
 	}
-	c.checked(p.tier, &d)
+	c.checked(p.tier, p.key, &d)
 	return d, windows, nil, nil
 }
 
@@ -191,7 +193,7 @@ func (s *service) read() (limiter.Instant, wallClock) {
 
 // resolve checks key and tier, and returns the tier that counts, or the reason why the
 // key is refused.
-func (s *service) resolve(key, tier string, at field) (*limiter.Tier, limiter.Reason, error) {
+func (c *counting) resolve(key, tier string, at field) (*limiter.Tier, limiter.Reason, error) {
 	if key == "" {
 		at.name = "key"
 		return nil, 0, at.invalid("is required")
@@ -200,7 +202,7 @@ func (s *service) resolve(key, tier string, at field) (*limiter.Tier, limiter.Re
 		at.name = "key"
 		return nil, 0, at.outOfRange(fmt.Sprintf("has %d bytes, must have 1 to %d", len(key), limiter.MaxKeyLen))
 	}
-	r, err := s.policy.Resolve(key, tier)
+	r, err := c.rules.policy.Resolve(key, tier)
 	if err != nil {
 		at.name = "tier"
 		if errors.Is(err, policy.ErrNoTier) {

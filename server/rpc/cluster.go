@@ -56,7 +56,7 @@ func answerError(a peer.Answer) error {
 
 // elsewhere makes a call of a check that this node does not decide.
 func elsewhere(p *prepared) *peer.Call {
-	return &peer.Call{Kind: peer.Check, Key: p.key, Tier: p.tier.Name(), Cost: uint32(p.cost), Explain: p.explain}
+	return &peer.Call{Kind: peer.Check, Key: p.key, Tier: p.tier.Ref(), Of: p.tier, Cost: uint32(p.cost), Explain: p.explain}
 }
 
 // late is the error for a decision that came so late that another node may have decided
@@ -75,7 +75,7 @@ func (s *service) tellable(until limiter.Instant) bool {
 // acquireCall makes a call of an acquisition.
 func acquireCall(a *limiter.Acquisition) *peer.Call {
 	c := &peer.Call{
-		Kind: peer.Acquire, Key: a.Key, Tier: a.Tier.Name(), Run: a.Run, RunID: a.RunID, TaskID: a.TaskID,
+		Kind: peer.Acquire, Key: a.Key, Tier: a.Tier.Ref(), Of: a.Tier, Run: a.Run, RunID: a.RunID, TaskID: a.TaskID,
 		RequestID: strings.Clone(a.RequestID), Nonce: a.Nonce, TTL: a.TTL,
 	}
 	if a.Cost != nil {
@@ -96,7 +96,7 @@ func (s *service) renewAll(c *call, req *sluicev1.RenewRequest) *sluicev1.RenewR
 			resp.Results[i] = renewalError(err)
 			continue
 		}
-		calls = append(calls, &peer.Call{Kind: peer.Renew, Key: ref.Key, Ref: ref, TTL: ttl, Tier: s.tierNames[ref.Tier], Deadline: until})
+		calls = append(calls, &peer.Call{Kind: peer.Renew, Key: ref.Key, Ref: ref, TTL: ttl, Tier: c.rules.tierNames[ref.Tier], Deadline: until})
 		places = append(places, i)
 	}
 	for j, a := range s.cluster.Ask(c.ctx, calls) {

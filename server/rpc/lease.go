@@ -18,7 +18,7 @@ func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.Acqu
 	if err := c.ctx.Err(); err != nil {
 		return nil, unavailable("the call's deadline had passed before it was decided")
 	}
-	tier, refused, err := s.resolve(req.Key, req.Tier, field{})
+	tier, refused, err := c.resolve(req.Key, req.Tier, field{})
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.Acqu
 			return nil, err
 		}
 		_, wall = s.clock()
-		c.acquired(tier, answer.Grant.Reason, answer.Grant.Exactness)
+		c.granted(&a, &answer.Grant)
 		return s.grant(&a, answer.Grant, wall), nil
 	}
 	g, err := s.table.Acquire(&a, c.now)
@@ -54,7 +54,7 @@ func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.Acqu
 	case err != nil:
 		return nil, err
 	}
-	c.acquired(tier, g.Reason, g.Exactness)
+	c.granted(&a, &g)
 	return s.grant(&a, g, wall), nil
 }
 

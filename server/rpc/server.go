@@ -32,7 +32,7 @@ type Config struct {
 	Table   *limiter.Table
 	Hasher  limiter.Hasher
 	Sealer  *limiter.Sealer
-	Policy  *policy.Policy
+	Policy  *policy.Policy // at first: see SetPolicy
 	Clock   Clock
 	Log     *slog.Logger
 	Metrics *metrics.Metrics    // counts what it does; nil: nobody asks
@@ -68,20 +68,19 @@ func NewServer(c Config) *Server {
 
 func newService(c *Config) *service {
 	s := &service{
-		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, policy: c.Policy, clock: c.Clock, log: c.Log, metrics: c.Metrics,
+		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, clock: c.Clock, log: c.Log, metrics: c.Metrics,
 		cluster: c.Cluster, strict: c.Cluster != nil && c.Cluster.Strict(),
-		tierNames: make(map[uint64]string), counts: make(map[*limiter.Tier]*metrics.Tier), draining: make(chan struct{}),
+		draining: make(chan struct{}),
 	}
 	if s.metrics == nil {
 		s.metrics = metrics.New()
 	}
-	s.counts[nil] = s.metrics.Tier("")
-	for _, tier := range c.Policy.Tiers() {
-		s.tierNames[c.Sealer.Tier(tier.Name())] = tier.Name()
-		s.counts[tier] = s.metrics.Tier(tier.Name())
-	}
+	s.rules.Store(newRules(c.Policy, c.Sealer, s.metrics))
 	return s
 }
+
+// RegisterService adds a service of another face, before Serve.
+func (s *Server) RegisterService(of *grpc.ServiceDesc, impl any) { s.grpc.RegisterService(of, impl) }
 
 // SetServing tells those who ask for the server's health whether it serves: calls are
 // answered as well as can be in either case. Alone it serves from the start.

@@ -3,12 +3,12 @@ package rpc
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/overten/sluice/limiter"
-	"github.com/overten/sluice/limiter/policy"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 	"github.com/overten/sluice/server/metrics"
 )
@@ -35,16 +35,15 @@ type service struct {
 	table  *limiter.Table
 	hasher limiter.Hasher
 	sealer *limiter.Sealer
-	policy *policy.Policy
 	clock  Clock
 	log    *slog.Logger
 
 	metrics *metrics.Metrics
-	counts  map[*limiter.Tier]*metrics.Tier // of the policy's tiers, and of nil
+	rules   atomic.Pointer[rules]
+	shadows shadows
 
-	cluster   Cluster           // nil: this node is the only one
-	strict    bool              // the cluster's
-	tierNames map[uint64]string // by the hash in lease references
+	cluster Cluster // nil: this node is the only one
+	strict  bool    // the cluster's
 
 	draining chan struct{} // closed when the server shuts down
 	drainOne sync.Once

@@ -1,0 +1,301 @@
+//go:build gateways
+
+// Package gateways_test runs real gateways with the configurations of this folder, a node and an
+// API behind them, and holds what a client sees to the contract. It needs nginx, caddy and haproxy, which
+// `make test-gateways` installs.
+package gateways_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/overten/sluice/limiter"
+	"github.com/overten/sluice/limiter/policy"
+	"github.com/overten/sluice/server"
+)
+
+const (
+	key       = "sk_live_0123456789abcdef"
+	suspended = "sk_live_suspended"
+
+	limited   = `{"success":false,"error":"rate_limit_exceeded","message":"Too many requests. Please wait a moment and try again."}`
+	noSuchKey = `{"success":false,"error":"invalid_api_key","message":"The API key is missing, malformed or no longer valid."}`
+	forbidden = `{"success":false,"error":"forbidden","message":"The organization of this API key is suspended."}`
+)
+
+// wall is when the node's clock, which stands still, says it is.
+var wall = time.Unix(1_800_000_000, 0)
+
+// startNode starts a node with two requests a minute for each key.
+func startNode(t *testing.T) *server.Node {
+	t.Helper()
+	p, err := policy.Parse(fmt.Appendf(nil, `
+tiers:
+  free: {windows: [{limit: 2, per: 1m}], concurrent: 1}
+keys:
+  - {sha256: "%s", status: suspended}
+`, policy.HashKey(suspended)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := server.Start(server.Config{
+		GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", EnvoyRateLimit: true, Policy: p, MaxKeys: 1000, Log: slog.New(slog.DiscardHandler),
+		Clock: func() (limiter.Instant, time.Time) { return limiter.Instant(100 * 24 * time.Hour), wall },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stopNode(t, node) })
+	return node
+}
+
+// stopNode is not called twice for a node.
+func stopNode(t *testing.T, node *server.Node) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := node.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// startAPI starts an API that tells what it got, and answers with the status in the query.
+func startAPI(t *testing.T) string {
+	t.Helper()
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if status, err := strconv.Atoi(r.URL.Query().Get("status")); err == nil {
+			w.WriteHeader(status)
+		}
+		fmt.Fprintf(w, "%s %s %q", r.Method, r.URL, body)
+	}))
+	t.Cleanup(api.Close)
+	return strings.TrimPrefix(api.URL, "http://")
+}
+
+// A program is a gateway.
+type program struct {
+	file    string
+	beside  []string // files that must lie beside it
+	command func(file, folder string) *exec.Cmd
+	closed  func(string) string // makes a configuration that fails open fail closed
+	down    int                 // status when closed and without a limiter
+}
+
+var programs = map[string]program{
+	"nginx": {
+		file: "nginx.conf",
+		command: func(file, folder string) *exec.Cmd {
+			return exec.Command("nginx", "-p", folder, "-c", file, "-e", "stderr", "-g",
+				"daemon off; pid "+filepath.Join(folder, "pid")+";")
+		},
+		closed: func(conf string) string { return without(conf, "=204 @unlimited") },
+		down:   500,
+	},
+	"haproxy": {
+		file:    "haproxy.cfg",
+		command: func(file, _ string) *exec.Cmd { return exec.Command("haproxy", "-f", file) },
+		closed: func(conf string) string {
+			return strings.Replace(conf, "global\n", "global\n  setenv SLUICE_FAIL_CLOSED 1\n", 1)
+		},
+		beside: []string{"haproxy.lua"},
+		down:   503,
+	},
+	"caddy": {
+		file: "Caddyfile",
+		command: func(file, folder string) *exec.Cmd {
+			c := exec.Command("caddy", "run", "--adapter", "caddyfile", "--config", file)
+			c.Env = append(os.Environ(), "HOME="+folder, "XDG_DATA_HOME="+folder, "XDG_CONFIG_HOME="+folder)
+			return c
+		},
+		closed: func(conf string) string {
+			before, _, _ := strings.Cut(conf, "\t# fail open:")
+			return before + "}\n"
+		},
+		down: 502,
+	},
+}
+
+// without drops the line of conf that has text in it.
+func without(conf, text string) string {
+	var kept []string
+	for line := range strings.Lines(conf) {
+		if !strings.Contains(line, text) {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+// start starts the gateway and returns its URL.
+func (p *program) start(t *testing.T, limiterAt, api string, failOpen bool) string {
+	t.Helper()
+	b, err := os.ReadFile(p.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := lis.Addr().String()
+	lis.Close()
+	conf := string(b)
+	if !failOpen {
+		if conf = p.closed(conf); conf == string(b) {
+			t.Fatal("nothing was changed to make it fail closed")
+		}
+	}
+	conf = strings.NewReplacer("127.0.0.1:7080", limiterAt, "127.0.0.1:9000", api, "127.0.0.1:8080", at).Replace(conf)
+	folder := t.TempDir()
+	file := filepath.Join(folder, p.file)
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range p.beside {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := p.command(file, folder)
+	cmd.Dir = folder
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-ended
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		conn, err := net.DialTimeout("tcp", at, time.Second)
+		if err == nil {
+			conn.Close()
+			return "http://" + at
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("it ended: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it does not listen")
+		}
+	}
+}
+
+// request sends a request with a key, unless that is "", and returns the answer.
+func request(t *testing.T, method, url, key, body string, more ...string) (status int, header http.Header, got string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	for i := 0; i < len(more); i += 2 {
+		req.Header.Set(more[i], more[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, strings.TrimSuffix(string(b), "\n")
+}
+
+// wants fails the test unless a request is answered so. Headers are names and values in turn.
+func wants(t *testing.T, status int, header http.Header, body string, wantStatus int, wantBody string, headers ...string) {
+	t.Helper()
+	if status != wantStatus || body != wantBody {
+		t.Errorf("got %d %q, want %d %q", status, body, wantStatus, wantBody)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if got := header.Values(headers[i]); len(got) > 1 || header.Get(headers[i]) != headers[i+1] {
+			t.Errorf("%s is %q, want %q", headers[i], got, headers[i+1])
+		}
+	}
+}
+
+func TestGateways(t *testing.T) {
+	for name, p := range programs {
+		t.Run(name, func(t *testing.T) {
+			t.Run("decides", func(t *testing.T) { p.decides(t) })
+			t.Run("fails open", func(t *testing.T) { p.limiterDown(t, true) })
+			t.Run("fails closed", func(t *testing.T) { p.limiterDown(t, false) })
+		})
+	}
+}
+
+func (p *program) decides(t *testing.T) {
+	url := p.start(t, startNode(t).HTTPAddr(), startAPI(t), true) + "/api/items"
+	status, h, body := request(t, "POST", url+"?a=1", key, "some body", "X-Sluice-Tier", "no-such-tier", "X-Sluice-Cost", "100")
+	wants(t, status, h, body, 200, `POST /api/items?a=1 "some body"`,
+		"X-RateLimit-Limit", "2", "X-RateLimit-Remaining", "1", "X-RateLimit-Reset", "1800000060", "Retry-After", "")
+
+	// What the API itself answers is untouched.
+	status, h, body = request(t, "GET", url+"?status=403", key, "")
+	wants(t, status, h, body, 403, `GET /api/items?status=403 ""`, "X-RateLimit-Remaining", "0")
+
+	status, h, body = request(t, "POST", url, key, "some body")
+	wants(t, status, h, body, 429, limited, "Content-Type", "application/json", "Retry-After", "60", "Cache-Control", "no-store",
+		"X-RateLimit-Limit", "2", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1800000060")
+	status, h, body = request(t, "GET", url, "", "")
+	wants(t, status, h, body, 401, noSuchKey, "Content-Type", "application/json", "Retry-After", "")
+	status, h, body = request(t, "GET", url, suspended, "")
+	wants(t, status, h, body, 403, forbidden, "Content-Type", "application/json")
+
+	for _, code := range []int{401, 403, 429, 503} {
+		other := fmt.Sprintf("another-key-%d", code)
+		status, h, body = request(t, "GET", fmt.Sprintf("%s?status=%d", url, code), other, "")
+		wants(t, status, h, body, code, fmt.Sprintf(`GET /api/items?status=%d ""`, code), "Retry-After", "")
+	}
+}
+
+func (p *program) limiterDown(t *testing.T, failOpen bool) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := lis.Addr().String()
+	lis.Close()
+	url := p.start(t, nobody, startAPI(t), failOpen) + "/api/items"
+	status, h, body := request(t, "POST", url, key, "some body")
+	if failOpen {
+		wants(t, status, h, body, 200, `POST /api/items "some body"`, "X-RateLimit-Limit", "")
+		return
+	}
+	if status != p.down || strings.Contains(body, "some body") {
+		t.Errorf("got %d %q, want %d", status, body, p.down)
+	}
+}

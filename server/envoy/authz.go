@@ -1,0 +1,120 @@
+package envoy
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/overten/sluice/limiter/contract"
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+)
+
+// The context extensions that mean something.
+const (
+	tierExtension = "tier"
+	costExtension = "cost"
+)
+
+// maxKey is how long a key may be, in bytes.
+const maxKey = 256
+
+type authz struct {
+	authv3.UnimplementedAuthorizationServer
+	limiter Limiter
+	now     func() time.Time
+}
+
+// Check decides the request that the attributes describe.
+func (s *authz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	of := req.GetAttributes()
+	ask := &sluicev1.CheckRequest{Tier: of.GetContextExtensions()[tierExtension]}
+	if cost, ok := of.GetContextExtensions()[costExtension]; ok {
+		n, err := strconv.ParseUint(cost, 10, 32)
+		if err != nil {
+			return nil, invalid("attributes.context_extensions.cost", "must be a whole number")
+		}
+		units := uint32(n)
+		ask.Cost = &units
+	}
+	headers := headersIn(of.GetRequest().GetHttp())
+	if ask.Key = keyOf(headers); ask.Key == "" || len(ask.Key) > maxKey {
+		return denied(contract.Error{Code: contract.InvalidAPIKey}, http.Header{
+			"Content-Type": {"application/json"}, "Cache-Control": {"no-store"},
+		}), nil
+	}
+	if id := headers["x-request-id"]; contract.ValidRequestID(id) {
+		ctx = metadata.NewIncomingContext(ctx, metadata.Pairs("x-request-id", id))
+	}
+	answer, err := s.limiter.Check(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	d := answer.GetDecision()
+	h := headersOf(d, s.now())
+	if !d.GetAllowed() {
+		return denied(denial(d, h), h), nil
+	}
+	return &authv3.CheckResponse{
+		Status:       &spb.Status{Code: int32(codes.OK)},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{ResponseHeadersToAdd: options(h)}},
+	}, nil
+}
+
+// denied is the answer for a request that does not pass.
+func denied(e contract.Error, h http.Header) *authv3.CheckResponse {
+	return &authv3.CheckResponse{
+		Status: &spb.Status{Code: int32(codeOf(e.Code))},
+		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
+			Status: &typev3.HttpStatus{Code: typev3.StatusCode(e.Status())}, Headers: options(h), Body: string(e.Body().Encode()),
+		}},
+	}
+}
+
+// codeOf returns what a denial is in gRPC. Envoy looks only whether it is OK.
+func codeOf(c contract.Code) codes.Code {
+	switch c {
+	case contract.InvalidAPIKey:
+		return codes.Unauthenticated
+	case contract.RateLimitExceeded:
+		return codes.ResourceExhausted
+	case contract.ServiceUnavailable:
+		return codes.Unavailable
+	}
+	return codes.PermissionDenied
+}
+
+// headersIn returns a request's headers by their names in lower case, in whichever of its two forms
+// Envoy sends them.
+func headersIn(r *authv3.AttributeContext_HttpRequest) map[string]string {
+	if r.GetHeaderMap() == nil {
+		return r.GetHeaders()
+	}
+	headers := make(map[string]string)
+	for _, h := range r.GetHeaderMap().GetHeaders() {
+		value := h.GetValue()
+		if value == "" {
+			value = string(h.GetRawValue())
+		}
+		if name := strings.ToLower(h.GetKey()); headers[name] == "" {
+			headers[name] = value
+		}
+	}
+	return headers
+}
+
+// keyOf returns the API key of a request, "" if it has none.
+func keyOf(headers map[string]string) string {
+	const scheme = "bearer "
+	if v := headers["authorization"]; len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) {
+		return strings.TrimSpace(v[len(scheme):])
+	}
+	return headers["x-api-key"]
+}

@@ -1,0 +1,83 @@
+package httpauth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/overten/sluice/limiter/contract"
+)
+
+// TokenHeader is where a trusted caller shows its token.
+const TokenHeader = "X-Sluice-Token" //nolint:gosec // the name of a header
+
+// around is around every request: it has a request id, which the limiter gets and the caller is
+// told, the time to decide is bounded, nothing is cached, and a panic becomes an error.
+func (s *Server) around(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(contract.HeaderRequestID)
+		if !contract.ValidRequestID(id) {
+			id = rand.Text()
+		}
+		w.Header().Set(contract.HeaderRequestID, id)
+		w.Header().Set("Cache-Control", "no-store")
+		ctx, cancel := context.WithTimeout(metadata.NewIncomingContext(r.Context(), metadata.Pairs("x-request-id", id)), decideTime)
+		defer cancel()
+		defer func() {
+			if p := recover(); p != nil {
+				s.Log.Error("panic", "path", r.URL.Path, "request_id", id, "panic", p, "stack", string(debug.Stack()))
+				contract.WriteError(w, contract.Error{Code: contract.InternalError})
+			}
+		}()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// trusted tells whether the caller shows one of the tokens. How long it takes tells nothing of
+// them.
+func (s *Server) trusted(r *http.Request) bool {
+	shown := sha256.Sum256([]byte(r.Header.Get(TokenHeader)))
+	found := 0
+	for _, token := range s.Tokens {
+		is := sha256.Sum256(token)
+		found |= subtle.ConstantTimeCompare(shown[:], is[:])
+	}
+	return found == 1
+}
+
+// failure returns what is told when a call of the limiter failed, by the code in its details, and
+// logs what is not the caller's.
+func (s *Server) failure(w http.ResponseWriter, err error) contract.Error {
+	st := status.Convert(err)
+	e := contract.Error{Code: contract.InternalError}
+	for _, d := range st.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == "sluice" {
+			e.Code = contract.Code(strings.ToLower(info.GetReason()))
+		}
+	}
+	switch e.Code {
+	case contract.ServiceUnavailable:
+		contract.SetRetryAfter(w.Header(), contract.UnavailableRetryAfter(mathrand.Float64()))
+	case contract.InternalError:
+		if st.Code() == codes.DeadlineExceeded || st.Code() == codes.Canceled {
+			e.Code = contract.ServiceUnavailable
+			break
+		}
+		s.Log.LogAttrs(context.Background(), slog.LevelError, "call failed",
+			slog.String("request_id", w.Header().Get(contract.HeaderRequestID)), slog.String("error", st.Message()))
+	default:
+		e.Message = st.Message()
+	}
+	return e
+}

@@ -1,0 +1,184 @@
+package httpauth_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+	"github.com/overten/sluice/server/httpauth"
+)
+
+const (
+	limitedMessage = "Too many requests. Please wait a moment and try again."
+	invalidMessage = "The API key is missing, malformed or no longer valid."
+)
+
+// post sends JSON with a good token, and returns the answer's members.
+func (r *rig) post(path, body string, headers ...string) (answer, map[string]any) {
+	r.t.Helper()
+	headers = append([]string{"Content-Type", "application/json", "X-Sluice-Token", token}, headers...)
+	a := r.do(http.MethodPost, path, body, headers...)
+	var m map[string]any
+	if err := json.Unmarshal([]byte(a.body), &m); err != nil {
+		r.t.Fatalf("%s: %q: %v", path, a.body, err)
+	}
+	return a, m
+}
+
+func TestJSON(t *testing.T) {
+	r := start(t, nil)
+	a, m := r.post("/v1/check", `{"key": "`+key+`", "tier": "pro", "cost": 60}`)
+	d, _ := m["decision"].(map[string]any)
+	if a.status != 200 || d["allowed"] != true || d["remaining"] != 0.0 || d["exactness"] != "EXACTNESS_EXACT" || d["reset_unix"] != "1800000060" {
+		t.Errorf("check: %+v", a)
+	}
+	a, m = r.post("/v1/check", `{"key": "`+key+`", "tier": "pro"}`)
+	d, _ = m["decision"].(map[string]any)
+	if a.status != 200 || d["allowed"] != false || d["retry_after_ms"] != 60000.0 || a.header.Get("Retry-After") != "60" {
+		t.Errorf("a denial is a result: %+v", a)
+	}
+	_, m = r.post("/v1/acquire", `{"key": "other", "run_id": "run-1", "ttl_ms": 30000}`)
+	lease, _ := m["lease_id"].(string)
+	if m["granted"] != true || lease == "" {
+		t.Fatalf("acquire: %v", m)
+	}
+	if a, _ := r.post("/v1/renew", `{"leases": [{"lease_id": "`+lease+`", "ttl_ms": 30000}]}`); !strings.Contains(a.body, "30000") {
+		t.Errorf("renew: %+v", a)
+	}
+	if _, m = r.post("/v1/release", `{"lease_id": "`+lease+`"}`); m["released"] != true {
+		t.Errorf("release: %v", m)
+	}
+}
+
+func TestBadJSONIsExplainedWithoutRepeatingIt(t *testing.T) {
+	r := start(t, nil)
+	for body, want := range map[string]string{
+		``:                                    "is not a JSON CheckRequest",
+		`{"key": "sk_secret", "colour": 1}`:   "(line 1:",
+		`{"key": sk_secret}`:                  "(line 1:",
+		`{"key": "a", "cost": "sk_secret"}`:   "(line 1:",
+		`{"key": "sk_secret"} trailing`:       "is not a JSON CheckRequest",
+		`{"key": ""}`:                         "/key",
+		`{"key": "a", "cost": 1000000001}`:    "/cost",
+		`{"key": "a", "tier": "no-such-one"}`: "/tier",
+	} {
+		a, m := r.post("/v1/check", body)
+		message, _ := m["message"].(string)
+		if a.status != 400 && a.status != 422 || !strings.Contains(message, want) || strings.Contains(a.body, "sk_secret") {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	if a, _ := r.post("/v1/check", `{}`, "Content-Type", "text/plain"); a.status != 400 {
+		t.Errorf("a body that is said to be no JSON: %+v", a)
+	}
+	if a, _ := r.post("/v1/check", `{"key": "`+strings.Repeat("k", 1<<20)+`"}`); a.status != 413 {
+		t.Errorf("a body that is too large: %d", a.status)
+	}
+	if a, _ := r.post("/v1/check", `{"key": "a"}`, "X-Sluice-Token", "wrong"); a.status != 401 {
+		t.Errorf("a wrong token: %+v", a)
+	}
+}
+
+// What is described is served, and takes the fields that it is said to take.
+func TestOpenAPIDescribesWhatIsServed(t *testing.T) {
+	b, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Paths      map[string]map[string]any
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]any }
+		}
+	}
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, nil)
+	for path, methods := range doc.Paths {
+		for method := range methods {
+			a := r.do(strings.ToUpper(method), strings.ReplaceAll(path, "{id}", "x"), "")
+			if a.status == 404 && path != "/v1/leases/{id}" {
+				t.Errorf("%s %s is not served", method, path)
+			}
+		}
+	}
+	if len(doc.Paths) != 7 {
+		t.Errorf("%d paths are described", len(doc.Paths))
+	}
+	for _, message := range []proto.Message{new(sluicev1.CheckRequest), new(sluicev1.AcquireRequest), new(sluicev1.RenewRequest), new(sluicev1.ReleaseRequest)} {
+		of := message.ProtoReflect().Descriptor()
+		name := string(of.Name())
+		var fields []string
+		for i := range of.Fields().Len() {
+			fields = append(fields, string(of.Fields().Get(i).Name()))
+		}
+		for property := range doc.Components.Schemas[name].Properties {
+			if !slices.Contains(fields, property) {
+				t.Errorf("%s has no field %s", name, property)
+			}
+		}
+		if len(fields) != len(doc.Components.Schemas[name].Properties) {
+			t.Errorf("%s has the fields %v", name, fields)
+		}
+	}
+	if a := r.do(http.MethodGet, "/v1/openapi.yaml", ""); a.body != string(b) {
+		t.Error("another file is served")
+	}
+}
+
+// undecided is a limiter that cannot decide.
+type undecided struct{}
+
+func (undecided) err() error {
+	st, err := status.New(codes.Unavailable, "no node decided within the deadline").WithDetails(
+		&errdetails.ErrorInfo{Reason: "SERVICE_UNAVAILABLE", Domain: "sluice"})
+	if err != nil {
+		return err
+	}
+	return st.Err()
+}
+
+func (u undecided) Check(context.Context, *sluicev1.CheckRequest) (*sluicev1.CheckResponse, error) {
+	return nil, u.err()
+}
+
+func (u undecided) Acquire(context.Context, *sluicev1.AcquireRequest) (*sluicev1.AcquireResponse, error) {
+	return nil, u.err()
+}
+
+func (u undecided) Renew(context.Context, *sluicev1.RenewRequest) (*sluicev1.RenewResponse, error) {
+	return nil, u.err()
+}
+
+func (u undecided) Release(context.Context, *sluicev1.ReleaseRequest) (*sluicev1.ReleaseResponse, error) {
+	return nil, u.err()
+}
+
+type face struct{ http.Handler }
+
+func newUndecided() face {
+	return face{httpauth.NewServer(httpauth.Config{Limiter: undecided{}, Log: slog.New(slog.DiscardHandler)}).Handler()}
+}
+
+func (f face) get(t *testing.T, path string) answer {
+	t.Helper()
+	w := httptest.NewRecorder()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+	req.Header.Set("X-Api-Key", key)
+	f.ServeHTTP(w, req)
+	return answer{w.Code, w.Header(), w.Body.String()}
+}
