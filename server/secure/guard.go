@@ -139,8 +139,9 @@ func (g *Guard) serverConfig(m *material) *tls.Config {
 	return c
 }
 
-// lenient tells whether who shows no certificate may still speak: to show a token.
-func (g *Guard) lenient() bool { return g.TokenFile != "" }
+// lenient tells whether who shows no certificate may still speak: to show a token, or to ask
+// for health.
+func (g *Guard) lenient() bool { return g.TokenFile != "" || g.Probed }
 
 // Dial is what to use to dial a port of the same kind: it shows the same certificate, and
 // goes by names that are allowed and not by addresses, which nodes share and change.

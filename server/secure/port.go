@@ -13,6 +13,7 @@ type Port struct {
 	Cert, Key string   // files in PEM: what the port shows; none: plain text
 	CA        string   // file in PEM: who signs the certificates of callers; none: they need none
 	Allow     []string // names, DNS or URI, one of which a caller's certificate must have; none: any
+	Probed    bool     // callers without a certificate may ask for what tells nothing of others
 	TokenFile string   // tokens, one a line, of which a caller may show one in place of a certificate
 }
 
