@@ -61,8 +61,8 @@ func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout =
 func WithPolicy(p Policy) Option { return func(o *options) { o.policy = p } }
 
 // WithDialOptions adds to how the limiter is dialed, and overrides the client's
-// own choices. Give grpc.WithTransportCredentials here to use TLS: without it
-// the connection is neither encrypted nor authenticated, which suits loopback.
+// own choices. Without [WithTLS] the connection is neither
+// encrypted nor authenticated, which suits loopback.
 func WithDialOptions(opts ...grpc.DialOption) Option {
 	return func(o *options) { o.dial = append(o.dial, opts...) }
 }

@@ -3,7 +3,10 @@ package cluster
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
@@ -37,6 +40,10 @@ type Config struct {
 	MaxKeys  int
 	WhenFull limiter.WhenFull
 	Log      *slog.Logger
+
+	Listen     func(address string) (net.Listener, error) // opens the port for other nodes; nil: as usual
+	PeerServer []grpc.ServerOption                        // of that port, as credentials; may be nil
+	PeerDial   []grpc.DialOption                          // to that of others; none: plain text
 }
 
 // DefaultBootstrapAfter is how long a node that is to join tries before it starts alone.
@@ -56,6 +63,9 @@ func (c *Config) settle() error {
 	c.MinMembers = max(c.MinMembers, 1)
 	if c.BootstrapAfter == 0 {
 		c.BootstrapAfter = DefaultBootstrapAfter
+	}
+	if c.Listen == nil {
+		c.Listen = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

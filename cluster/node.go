@@ -94,13 +94,14 @@ func Start(c Config) (_ *Node, err error) {
 	n.stop = stop
 	n.boot.Store(firstBoot())
 	n.stalls.ticked.Store(int64(c.Clock()))
-	lis, err := net.Listen("tcp", c.Peer)
+	lis, err := c.Listen(c.Peer)
 	if err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
 	}
 	n.Peer = advertised(lis.Addr().String(), c.Advertise)
 	n.transport = peer.New(peer.Config{
 		Name: c.Name, Listener: lis, Cluster: c.Secrets, Handler: (*handler)(n), Log: c.Log, Clock: c.Clock,
+		ServerOptions: c.PeerServer, DialOptions: c.PeerDial,
 	})
 	n.transport.SetBoot(n.Boot())
 	started, err := gossip.Start(gossip.Config{

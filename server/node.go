@@ -23,6 +23,7 @@ import (
 	"github.com/overten/sluice/server/httpauth"
 	"github.com/overten/sluice/server/metrics"
 	"github.com/overten/sluice/server/rpc"
+	"github.com/overten/sluice/server/secure/securerpc"
 )
 
 // Partitions is how many slices the key space has. All nodes of a cluster must agree on
@@ -50,6 +51,7 @@ type Config struct {
 	EnvoyRateLimit, EnvoyAuthz bool
 
 	Admin string // address for operators, host:port; "" or without Cluster: none
+	Ports Ports  // who may come to them
 }
 
 // A Node is one running limiter.
@@ -64,6 +66,7 @@ type Node struct {
 	adminAt net.Listener
 	http    *httpauth.Server // nil: none
 	httpAt  net.Listener
+	guards  guards
 
 	phase   atomic.Int32       // a phase
 	stop    context.CancelFunc // ends the background work
@@ -105,6 +108,9 @@ func Start(c Config) (_ *Node, err error) {
 	if err := n.firstPolicy(&c); err != nil {
 		return nil, err
 	}
+	if n.guards, err = openGuards(&c); err != nil {
+		return nil, err
+	}
 	if c.Secret == nil {
 		c.Secret = make([]byte, 32)
 		_, _ = rand.Read(c.Secret) // never fails
@@ -122,11 +128,11 @@ func Start(c Config) (_ *Node, err error) {
 			n.abandon()
 		}
 	}()
-	if n.lis, err = net.Listen("tcp", c.GRPC); err != nil {
+	if n.lis, err = n.listen(c.GRPC); err != nil {
 		return nil, fmt.Errorf("gRPC for gateways: %w", err)
 	}
 	if c.HTTP != "" {
-		if n.httpAt, err = net.Listen("tcp", c.HTTP); err != nil {
+		if n.httpAt, err = n.listen(c.HTTP); err != nil {
 			return nil, fmt.Errorf("HTTP for gateways: %w", err)
 		}
 	}
@@ -152,7 +158,7 @@ func Start(c Config) (_ *Node, err error) {
 // join starts the node's part in its cluster.
 func (n *Node) join(c *Config, secrets limiter.Secrets) (err error) {
 	if c.Admin != "" {
-		if n.adminAt, err = net.Listen("tcp", c.Admin); err != nil {
+		if n.adminAt, err = n.listen(c.Admin); err != nil {
 			return fmt.Errorf("operators: %w", err)
 		}
 	}
@@ -167,6 +173,7 @@ func (n *Node) join(c *Config, secrets limiter.Secrets) (err error) {
 		now, _ := n.clock()
 		return now
 	}
+	n.protectPeers(&of)
 	n.cluster, err = cluster.Start(of)
 	if err != nil {
 		return err
@@ -181,6 +188,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	of := rpc.Config{
 		Table: n.table, Hasher: hasher, Sealer: limiter.NewSealer(secrets, Partitions),
 		Policy: c.Policy, Clock: n.clock, Log: c.Log, Metrics: n.metrics,
+		Options: securerpc.ServerOptions(n.guards.grpc),
 	}
 	if n.cluster != nil {
 		of.Cluster, of.Topology = n.cluster, topology{n.cluster}
@@ -189,18 +197,20 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	envoy.Register(n.rpc, envoy.Config{Limiter: n.rpc.Local(), RateLimit: c.EnvoyRateLimit, Authz: c.EnvoyAuthz, Now: n.wall})
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
+	n.watchPorts(ctx)
 	n.workers.Go(func() { n.sweep(ctx, c.MaxKeys) })
 	n.workers.Go(func() { n.fail(n.rpc.Serve(n.lis)) })
-	n.warn("gateways", n.lis)
+	n.warn("gateways", n.lis.Addr(), n.guards.grpc)
 	if n.httpAt != nil {
 		n.http = httpauth.NewServer(httpauth.Config{
 			Limiter: n.rpc.Local(), Log: c.Log, Tokens: c.HTTPTokens, Fields: c.HTTPFields,
-			Now: n.wall,
+			Now: n.wall, Guard: n.guards.http,
 		})
 		n.workers.Go(func() { n.fail(n.http.Serve(n.httpAt)) })
-		n.warn("gateways that ask over HTTP", n.httpAt)
+		n.warn("gateways that ask over HTTP", n.httpAt.Addr(), n.guards.http)
 	}
 	if n.cluster != nil {
+		n.warnCluster(c.Cluster)
 		n.workers.Go(func() { n.awaitReady(ctx, c) })
 		n.workers.Go(func() {
 			select {
@@ -213,10 +223,10 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	if n.adminAt != nil {
 		n.admin = admin.NewServer(admin.Config{
 			Node: c.Cluster.Name, Partitions: Partitions, Cluster: n.cluster, Hasher: hasher, Policy: c.Policy, Log: c.Log,
-			Metrics: of.Metrics.Handler(c.Cluster.Version), NotReady: n.notReady,
+			Metrics: of.Metrics.Handler(c.Cluster.Version), NotReady: n.notReady, Guard: n.guards.admin,
 		})
 		n.workers.Go(func() { n.fail(n.admin.Serve(n.adminAt)) })
-		n.warn("operators", n.adminAt)
+		n.warn("operators", n.adminAt.Addr(), n.guards.admin)
 	}
 	if n.policyFile != nil {
 		n.workers.Go(func() { n.followPolicy(ctx) })
@@ -232,12 +242,6 @@ func (n *Node) wall() time.Time {
 func (n *Node) fail(err error) {
 	if err != nil {
 		n.failed <- err
-	}
-}
-
-func (n *Node) warn(whose string, lis net.Listener) {
-	if !isLoopback(lis.Addr()) {
-		n.log.Warn("the port for "+whose+" is open to other machines, and neither encrypted nor authenticated", "address", lis.Addr().String())
 	}
 }
 

@@ -97,6 +97,7 @@ const (
 	window     = 1 << 20 // bytes under way on a stream
 	maxMessage = 4 << 20 // bytes; ours have at most about a quarter
 	maxReport  = 64 << 20
+	maxHeader  = 16 << 10 // bytes
 )
 
 // New returns a Transport that serves at once. Until SetBoot others are refused.
@@ -113,6 +114,8 @@ func New(c Config) *Transport {
 		grpc.InitialConnWindowSize(window),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(256),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.WaitForHandlers(true),
 		// Those that were cut off without a word are given up after a while.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),

@@ -19,19 +19,25 @@ type clientFlags struct {
 	addr    string
 	timeout time.Duration
 	output  string
+	door    doorFlags
 }
 
 func (f *clientFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:7070", "`address` of a node")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Second, "how long to wait for an answer")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "how the answer reads: text or json")
+	f.door.add(cmd.Flags(), "")
 }
 
 func (f *clientFlags) connect() (*client.Client, error) {
 	if f.output != "text" && f.output != "json" {
 		return nil, fmt.Errorf("--output: %q is none of text, json", f.output)
 	}
-	return client.New(f.addr, client.WithTimeout(f.timeout))
+	options, err := f.door.options()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(f.addr, append(options, client.WithTimeout(f.timeout))...)
 }
 
 func newCheck() *cobra.Command {

@@ -17,6 +17,7 @@ func newGateway() *cobra.Command {
 	var (
 		listen, upstream, configFile string
 		logs                         logFlags
+		door                         doorFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "gateway --upstream URL",
@@ -40,6 +41,10 @@ explains the file.`,
 					return err
 				}
 			}
+			options, err := door.options()
+			if err != nil {
+				return err
+			}
 			to, err := url.Parse(upstream)
 			if err != nil {
 				return fmt.Errorf("--upstream: %w", err)
@@ -49,21 +54,22 @@ explains the file.`,
 				return fmt.Errorf("--listen: %w", err)
 			}
 			log.Info("ready", "listen", lis.Addr().String(), "upstream", to.Redacted(), "limiter", config.Limiter)
-			return serveGateway(cmd.Context(), lis, config, to, log)
+			return serveGateway(cmd.Context(), lis, config, to, log, options...)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&listen, "listen", "127.0.0.1:8080", "`address` for the API's clients")
 	f.StringVar(&upstream, "upstream", "", "`URL` of the API behind the gateway")
 	f.StringVar(&configFile, "config", "", "configuration `file`")
+	door.add(f, "")
 	logs.add(cmd)
 	return cmd
 }
 
 // serveGateway serves until ctx ends, and until what is under way then is answered.
-func serveGateway(ctx context.Context, lis net.Listener, config gateway.Config, upstream *url.URL, log *slog.Logger) error {
-	limiter, err := client.New(config.Limiter,
-		client.WithTimeout(config.Timeout), client.WithPolicy(config.Fail), client.WithLogger(log))
+func serveGateway(ctx context.Context, lis net.Listener, config gateway.Config, upstream *url.URL, log *slog.Logger, options ...client.Option) error {
+	limiter, err := client.New(config.Limiter, append(options,
+		client.WithTimeout(config.Timeout), client.WithPolicy(config.Fail), client.WithLogger(log))...)
 	if err != nil {
 		lis.Close()
 		return err

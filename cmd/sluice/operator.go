@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/overten/sluice/proto/sluice/admin/v1"
@@ -20,12 +19,14 @@ type adminFlags struct {
 	addr    string
 	timeout time.Duration
 	output  string
+	door    doorFlags
 }
 
 func (f *adminFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.addr, "admin", "127.0.0.1:7090", "operators' `address` of a node")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "how the answer reads: text or json")
+	f.door.add(cmd.Flags(), "admin-")
 }
 
 // adminClient asks one node on its port for operators.
@@ -39,7 +40,11 @@ func (f *adminFlags) connect() (*adminClient, error) {
 	if f.output != "text" && f.output != "json" {
 		return nil, fmt.Errorf("--output: %q is none of text, json", f.output)
 	}
-	conn, err := grpc.NewClient(f.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	options, err := f.door.dial()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient(f.addr, options...)
 	if err != nil {
 		return nil, fmt.Errorf("--admin: %w", err)
 	}

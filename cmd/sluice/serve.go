@@ -62,6 +62,7 @@ type serveFlags struct {
 	envoyRateLimit, envoyAuthz          bool
 	maxKeys                             int
 	logs                                logFlags
+	ports                               portFlags
 
 	name, peer, gossip, admin, advertise string
 	join                                 []string
@@ -131,6 +132,7 @@ knows, for development.`,
 		},
 	}
 	f.add(cmd.Flags())
+	f.ports.add(cmd.Flags())
 	f.logs.add(cmd)
 	return cmd
 }
@@ -184,7 +186,7 @@ func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
 func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 	c = server.Config{
 		GRPC: f.grpc, HTTP: f.http, HTTPFields: f.httpFields, EnvoyRateLimit: f.envoyRateLimit, EnvoyAuthz: f.envoyAuthz,
-		Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log,
+		Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log, Ports: f.ports.ports(),
 	}
 	switch {
 	case f.keyFile != "":

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	adminv1 "github.com/overten/sluice/proto/sluice/admin/v1"
+	"github.com/overten/sluice/server/secure"
+	"github.com/overten/sluice/server/secure/securehttp"
 )
 
 // Bounds on what one client can make the node hold.
@@ -35,6 +36,7 @@ type Config struct {
 	Metrics    http.Handler        // what Prometheus collects from; nil: there is nothing
 	NotReady   func() string       // why no calls should be sent to the node; "": they should. nil: always ""
 	Options    []grpc.ServerOption // further ones; may be nil
+	Guard      *secure.Guard       // who may come; nil: everybody
 }
 
 // A Server serves operators on one port: gRPC, with reflection, and HTTP.
@@ -68,7 +70,9 @@ func NewServer(c Config) *Server {
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), // what callers do wrong
 	}
 	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetHTTP2(true)
 	s.http.Protocols.SetUnencryptedHTTP2(true)
+	securehttp.Protect(s.http, c.Guard, "/livez", "/readyz")
 	return s
 }
 
@@ -77,11 +81,7 @@ func (s *Server) SetPolicy(p *policy.Policy) { s.service.policy.Store(p) }
 
 // Serve accepts connections until the Server is shut down. It returns nil then.
 func (s *Server) Serve(lis net.Listener) error {
-	err := s.http.Serve(lis)
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
+	return securehttp.Serve(s.http, lis)
 }
 
 // endStream ends the streams, which are those of reflection, when the server shuts down.

@@ -3,7 +3,6 @@ package httpauth
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/overten/sluice/limiter/contract"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+	"github.com/overten/sluice/server/secure"
+	"github.com/overten/sluice/server/secure/securehttp"
 )
 
 // Bounds on what one caller can make the node hold.
@@ -37,6 +38,8 @@ type Config struct {
 	Tokens [][]byte
 	// Fields adds the headers RateLimit and RateLimit-Policy of the IETF's draft to the X- ones.
 	Fields bool
+	// Guard says who may come. nil: everybody.
+	Guard *secure.Guard
 	// Now is the wall clock. nil: time.Now.
 	Now func() time.Time
 }
@@ -61,6 +64,7 @@ func NewServer(c Config) *Server {
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), // what callers do wrong
 	}
+	securehttp.Protect(s.http, c.Guard)
 	return s
 }
 
@@ -88,10 +92,7 @@ func (s *Server) handler() http.Handler {
 
 // Serve accepts connections until the Server is shut down. It returns nil then.
 func (s *Server) Serve(lis net.Listener) error {
-	if err := s.http.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return securehttp.Serve(s.http, lis)
 }
 
 // Shutdown ends the server: requests under way are answered, no new ones begin. When ctx ends

@@ -11,10 +11,14 @@ func (l wipingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wipingConn{Conn: c, buf: make([]byte, readBuffer)}, nil
+	return &wipingConn{Conn: c, buf: make([]byte, firstBuffer)}, nil
 }
 
-const readBuffer = 32 << 10
+// An idle connection keeps a small buffer; one that fills it gets one twice as large.
+const (
+	firstBuffer = 1 << 10
+	readBuffer  = 32 << 10
+)
 
 // wipingConn is a buffered reader on a connection. Reads come from one goroutine at a
 // time, as grpc does.
@@ -26,6 +30,10 @@ type wipingConn struct {
 
 func (c *wipingConn) Read(p []byte) (int, error) {
 	if c.r == c.w {
+		if c.w == len(c.buf) && len(c.buf) < readBuffer { // and all of it is zero
+			c.buf = make([]byte, 2*len(c.buf))
+			c.r, c.w = 0, 0
+		}
 		if len(p) >= len(c.buf) {
 			return c.Conn.Read(p)
 		}

@@ -1,0 +1,56 @@
+package secure
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limit returns a listener whose connections are at most so many at a time: one too many is
+// closed at once, so that its caller may turn elsewhere, and logged now and then.
+func Limit(lis net.Listener, most int, log *slog.Logger) net.Listener {
+	return &limited{Listener: lis, most: int64(most), log: log}
+}
+
+type limited struct {
+	net.Listener
+	most int64
+	log  *slog.Logger
+	open atomic.Int64
+	told time.Time // Accept's
+}
+
+// complainEvery is how often a full port is logged.
+const complainEvery = 10 * time.Second
+
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			return &counted{Conn: c, open: &l.open}, nil
+		}
+		l.open.Add(-1)
+		if now := time.Now(); now.Sub(l.told) >= complainEvery {
+			l.told = now
+			l.log.Warn("a port has all the connections that it may have: more are closed", "address", l.Addr().String(), "connections", l.most)
+		}
+		_ = c.Close()
+	}
+}
+
+// counted is a connection that counts until it is closed.
+type counted struct {
+	net.Conn
+	open *atomic.Int64
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
+}
