@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 
 // asNode, in the environment of a test binary, makes it a node with that policy file.
 const asNode = "SLUICE_TEST_POLICY"
+
+// asTLS, beside it, makes its port speak TLS, with the certificate and key of these files.
+const asTLS = "SLUICE_TEST_TLS"
 
 func TestMain(m *testing.M) {
 	if path, ok := os.LookupEnv(asNode); ok {
@@ -37,7 +41,9 @@ func beNode(policyFile string) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	n, err := server.Start(server.Config{GRPC: "127.0.0.1:0", Policy: p, MaxKeys: 10_000, Log: log})
+	config := server.Config{GRPC: "127.0.0.1:0", Policy: p, MaxKeys: 10_000, Log: log}
+	config.Ports.GRPC.Cert, config.Ports.GRPC.Key, _ = strings.Cut(os.Getenv(asTLS), ",")
+	n, err := server.Start(config)
 	if err != nil {
 		return err
 	}

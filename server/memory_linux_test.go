@@ -22,7 +22,7 @@ type nodeProcess struct {
 
 // startNode starts a node with a policy file. Its log goes to log, whole when stop has
 // returned.
-func startNode(t *testing.T, policyFile string, log io.Writer) *nodeProcess {
+func startNode(t *testing.T, policyFile string, log io.Writer, env ...string) *nodeProcess {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -32,6 +32,7 @@ func startNode(t *testing.T, policyFile string, log io.Writer) *nodeProcess {
 	// Without collections what was dropped is not used again, so it stays to be found.
 	// And without preemption no signal saves registers at a moment that is left to chance.
 	cmd.Env = append(os.Environ(), asNode+"="+policyFile, "GOGC=off", "GODEBUG=asyncpreemptoff=1")
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = log
 	in, err := cmd.StdinPipe()
 	if err != nil {

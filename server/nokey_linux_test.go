@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/overten/sluice/limiter/policy"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+	"github.com/overten/sluice/server/secure/pkitest"
 )
 
 const withoutDirectory = `
@@ -40,19 +42,25 @@ keys:
 //
 // Not tried is what grpc drops before anybody reads it: see package rpc.
 func TestNoKeyInMemory(t *testing.T) {
-	for name, file := range map[string]string{"directory": withDirectory, "no directory": withoutDirectory} {
+	for name, file := range map[string]string{"directory": withDirectory, "no directory": withoutDirectory, "over TLS": withDirectory} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "policy.yaml")
 			if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			node := startNode(t, path, &log)
+			creds, env := insecure.NewCredentials(), []string(nil)
+			if name == "over TLS" {
+				authority := pkitest.New(t, "ours")
+				pair := authority.Issue("node.test")
+				creds, env = credentials.NewTLS(authority.Client(nil)), []string{asTLS + "=" + pair.Cert + "," + pair.Key}
+			}
+			node := startNode(t, path, &log, env...)
 			k := &traffic{t: t, texts: make(map[string]string)}
 			conns := make([]*grpc.ClientConn, 3)
 			for i := range conns {
 				var err error
-				if conns[i], err = grpc.NewClient(node.addr, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+				if conns[i], err = grpc.NewClient(node.addr, grpc.WithTransportCredentials(creds)); err != nil {
 					t.Fatal(err)
 				}
 				defer conns[i].Close()
