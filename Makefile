@@ -118,8 +118,8 @@ test-bench: ## Run the tests of the bench module
 
 .PHONY: test-gateways
 test-gateways: ## Run real gateways, which it installs, with the configurations of deploy/gateways
-	test "$$(command -v nginx caddy haproxy | wc -l)" = 3 || \
-		{ apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light caddy haproxy; }
+	for p in nginx caddy haproxy; do command -v $$p; done | wc -l | grep -qx 3 || { apt-get update -qq && RUNLEVEL=1 \
+		apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends nginx-light caddy haproxy; }
 	$(GO) test -pgo=off -count 1 -tags gateways ./deploy/gateways
 
 .PHONY: test-python

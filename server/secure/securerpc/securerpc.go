@@ -93,7 +93,7 @@ func (s *serverCreds) Info() credentials.ProtocolInfo {
 	if !s.guard.Encrypted() {
 		return credentials.ProtocolInfo{SecurityProtocol: "insecure"}
 	}
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 // Clone returns the same, as it does not change.
