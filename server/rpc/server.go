@@ -23,7 +23,7 @@ import (
 const (
 	maxMessage    = 8 << 20 // bytes; a batch of 100,000 checks with keys of 60 bytes fits
 	workers       = 64      // goroutines that serve calls one after another; more calls at a time have their own
-	maxStreams    = 4096    // concurrent calls of one connection
+	maxStreams    = 512     // concurrent calls of one connection
 	maxHeaderList = 16 << 10
 )
 
