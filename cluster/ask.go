@@ -59,6 +59,7 @@ func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, 
 	}
 	q := &question{n: n, ctx: ctx, calls: calls, done: done}
 	if waiting := q.step(rest, lookPace); len(waiting) > 0 {
+		n.counts.waited.Add(uint64(len(waiting)))
 		go q.pursue(waiting, lookPace)
 	}
 }
@@ -69,6 +70,7 @@ func (h *handler) Decide(ctx context.Context, calls []*peer.Call, done func(i in
 			c.Key = c.Ref.Key // which alone travels
 		}
 	}
+	h.counts.received.Add(uint64(len(calls)))
 	(*Node)(h).Decide(ctx, calls, done)
 }
 
@@ -216,6 +218,7 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 	var again []int
 	n.transport.Forward(q.ctx, to, calls, func(j int, a peer.Answer) {
 		i := group[j]
+		n.counts.came(&a)
 		mu.Lock()
 		if a.Undecided && calls[j].Hops == 1 {
 			again = append(again, i)

@@ -172,6 +172,7 @@ func (n *Node) take(view *ring.View, members []gossip.Meta) (ready []outcome) {
 	}
 	n.Log.Info("the cluster changed", "view", viewID(view.ID()), "members", len(view.Members()), "was", n.viewSizeLocked())
 	n.view = view
+	n.counts.views.Add(1)
 	if n.machine == nil {
 		n.machine = n.newMachine()
 		close(n.joined)

@@ -46,6 +46,7 @@ type Node struct {
 	draining atomic.Bool
 	refusing atomic.Bool // too few members are in view
 	stalls   stalls
+	counts   counts
 
 	dirty  chan struct{} // there are changes to copy
 	joined chan struct{} // closed when the node has its first view

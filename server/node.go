@@ -193,6 +193,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	if n.cluster != nil {
 		of.Cluster, of.Topology = n.cluster, topology{n.cluster}
 	}
+	n.metrics.SetReader(n.readings)
 	n.rpc = rpc.NewServer(of)
 	envoy.Register(n.rpc, envoy.Config{Limiter: n.rpc.Local(), RateLimit: c.EnvoyRateLimit, Authz: c.EnvoyAuthz, Now: n.wall})
 	ctx, stop := context.WithCancel(context.Background())

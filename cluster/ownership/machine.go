@@ -96,6 +96,7 @@ type Machine struct {
 	viewsFrom limiter.Instant // views are held back until then
 	aloneFrom limiter.Instant // not before this may the node believe itself alone
 	rounds    uint64          // the number of the last one
+	ended     RoundCounts     // how they ended
 	frozen    int             // partitions that are being handed over, by the last count
 
 	urgent   bool    // what was learned may let any partition go on

@@ -126,6 +126,7 @@ func (m *Machine) checkRound(pt *part) {
 func (m *Machine) withdraw(pt *part) {
 	r := pt.round
 	pt.round = nil
+	m.ended[r.why].Withdrawn++
 	m.note(pt, "withdraws, lacking %v", r.waiting)
 	for _, name := range append(r.waiting, r.voters...) {
 		if p := m.peers[name]; p != nil && !p.gone {
@@ -143,6 +144,7 @@ func (m *Machine) withdraw(pt *part) {
 func (m *Machine) won(pt *part) {
 	r := pt.round
 	pt.round = nil
+	m.ended[r.why].Won++
 	switch r.why {
 	case Promote:
 		silence := m.now.Sub(max(pt.askedLast, 1)) - Beat // whose copy this is may have decided until it would have asked again

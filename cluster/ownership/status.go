@@ -17,6 +17,12 @@ type Status struct {
 	CopyLag  time.Duration // age of the oldest change that a registered copy lacks
 }
 
+// RoundCounts says how rounds have ended, by what they were for.
+type RoundCounts [Begin + 1]struct{ Won, Withdrawn uint64 }
+
+// Rounds returns how the rounds have ended that this node stood in.
+func (m *Machine) Rounds() RoundCounts { return m.ended }
+
 // Status returns a summary of what the node has.
 func (m *Machine) Status() Status {
 	s := Status{Enough: m.enough()}

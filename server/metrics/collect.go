@@ -17,6 +17,11 @@ import (
 // Handler returns what Prometheus collects from: these counts, and those of the process and
 // the Go runtime. version is the program's.
 func (m *Metrics) Handler(version string) http.Handler {
+	registry := m.registry(version)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})
+}
+
+func (m *Metrics) registry(version string) *prometheus.Registry {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_build_info", Help: "1, labeled by the version of the program and of Go.",
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
@@ -24,7 +29,7 @@ func (m *Metrics) Handler(version string) http.Handler {
 	info.Set(1)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})
+	return registry
 }
 
 // What is told.
@@ -40,24 +45,31 @@ var (
 		"How long calls of gateways took, from when they were parsed until their answer was made.", []string{"method"}, nil)
 )
 
+func descs() []*prometheus.Desc {
+	counts := []*prometheus.Desc{checksDesc, acquisitionsDesc, shadowedDesc, callsDesc, durationDesc, policyDesc, reloadsDesc}
+	return append(counts, readingDescs...)
+}
+
 // Describe is for Prometheus.
 func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{checksDesc, acquisitionsDesc, shadowedDesc, callsDesc, durationDesc, policyDesc, reloadsDesc} {
+	for _, d := range descs() {
 		to <- d
 	}
 }
 
 // Collect is for Prometheus.
 func (m *Metrics) Collect(to chan<- prometheus.Metric) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, t := range m.tiers {
+	for name, t := range m.allTiers() {
 		t.collect(to, name)
 	}
 	for method := range methods {
 		m.collectCalls(to, method)
 	}
 	m.policy.collect(to)
+	if read := m.read.Load(); read != nil {
+		r := (*read)()
+		r.collect(to)
+	}
 }
 
 // collect tells of what was decided at all: most outcomes never come in most tiers.

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -30,6 +31,7 @@ func AnyStripe() Stripe {
 type Metrics struct {
 	calls  [stripes]callCounts
 	policy policyState
+	read   atomic.Pointer[func() Readings] // nil: nobody reads
 
 	mu    sync.Mutex // guards tiers
 	tiers map[string]*Tier
@@ -49,6 +51,13 @@ func (m *Metrics) Tier(name string) *Tier {
 		m.tiers[name] = t
 	}
 	return t
+}
+
+// allTiers returns the counts of all tiers by name.
+func (m *Metrics) allTiers() map[string]*Tier {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.tiers)
 }
 
 // add adds up one counter of each stripe.

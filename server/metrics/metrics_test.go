@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc/codes"
 
 	"github.com/overten/sluice/limiter"
@@ -109,22 +108,6 @@ func TestWhatIsToldOfThePolicy(t *testing.T) {
 	)
 	if strings.Contains(all, "old") {
 		t.Error("the fingerprint of before is told")
-	}
-}
-
-func TestLint(t *testing.T) {
-	m := New()
-	m.Tier("pro").Checks(0, new(limiter.Decision)).Add(1)
-	m.Tier("pro").Acquisitions(0, 0, 0).Add(1)
-	m.Tier("pro").Shadowed(0, ShadowedCheck, limiter.ReasonRateLimited).Add(1)
-	m.SetPolicy("0123456789abcdef")
-	m.Called(0, Check, codes.OK, time.Millisecond)
-	problems, err := testutil.CollectAndLint(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 }
 
