@@ -32,7 +32,8 @@ import (
 
 // options are what a trial can be told.
 type options struct {
-	lasts   time.Duration // of each phase
+	lasts   time.Duration // of the quiet and the hostile phase
+	after   time.Duration // of the one that shows whether memory returns
 	idle    int           // connections
 	slow    int           // clients that never read
 	garbage int           // connections a second
@@ -68,15 +69,16 @@ func parse(args []string, usage io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("hostile", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	flags.DurationVar(&o.lasts, "for", time.Minute, "how long each phase lasts")
+	flags.DurationVar(&o.lasts, "for", time.Minute, "how long the node is watched in quiet, and then while strangers come")
+	flags.DurationVar(&o.after, "after", 4*time.Minute, "how long it is watched when they are gone: Go gives memory back within minutes")
 	flags.IntVar(&o.idle, "idle", 10_000, "connections that say hello and then nothing")
 	flags.IntVar(&o.slow, "slow", 50, "clients that ask and never read")
 	flags.IntVar(&o.garbage, "garbage", 1000, "connections with garbage a second")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if o.lasts < time.Second || o.idle < 0 || o.slow < 0 || o.garbage < 1 {
-		return o, errors.New("-for must be at least 1s, -garbage at least 1, -idle and -slow not negative")
+	if o.lasts < time.Second || o.after < time.Second || o.idle < 0 || o.slow < 0 || o.garbage < 1 {
+		return o, errors.New("-for and -after must be at least 1s, -garbage at least 1, -idle and -slow not negative")
 	}
 	return o, nil
 }
@@ -161,7 +163,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	fmt.Println(did)
-	if _, err := phase(ctx, "after", child, o.lasts, gateway); err != nil {
+	if _, err := phase(ctx, "after", child, o.after, gateway); err != nil {
 		return err
 	}
 	fmt.Printf("p99 %v quiet, %v hostile\n", quiet.p99, loud.p99)
