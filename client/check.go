@@ -57,25 +57,27 @@ func (c *Client) Check(ctx context.Context, req CheckRequest) (Decision, error) 
 	if e := c.denials.find(&req, asked); e != nil && ctx.Err() == nil {
 		return c.checkDenied(ctx, req, asked)
 	}
-	return c.checkNow(ctx, req, asked)
+	return c.checkNow(ctx, req, asked, deadline(ctx, asked, c.timeout))
 }
 
 // checkDenied is Check of what was denied lately.
 func (c *Client) checkDenied(ctx context.Context, req CheckRequest, asked time.Time) (Decision, error) {
-	d, ok, turn := c.denials.await(ctx, &req, deadline(ctx, asked, c.timeout))
+	until := deadline(ctx, asked, c.timeout)
+	d, ok, turn := c.denials.await(ctx, &req, until)
 	if ok {
 		return d, nil
 	}
-	d, err := c.checkNow(ctx, req, asked)
+	asked = time.Now() // a node's time to answer begins when it is asked, not when the wait for a turn did
+	d, err := c.checkNow(ctx, req, asked, until)
 	if turn != nil {
 		c.denials.end(turn, &d, asked, time.Now())
 	}
 	return d, err
 }
 
-// checkNow is Check of what the limiter must be asked. It began at asked, and has the time since then.
-func (c *Client) checkNow(ctx context.Context, req CheckRequest, asked time.Time) (Decision, error) {
-	d, e := c.check(ctx, req, asked)
+// checkNow is Check of what the limiter must be asked, from now, which is asked, until a deadline.
+func (c *Client) checkNow(ctx context.Context, req CheckRequest, asked, until time.Time) (Decision, error) {
+	d, e := c.check(ctx, req, asked, until)
 	if c.note(ctx, e); e != nil {
 		return c.undecidedDecision(ctx, e)
 	}
@@ -86,12 +88,12 @@ func (c *Client) checkNow(ctx context.Context, req CheckRequest, asked time.Time
 }
 
 // check gets one decision.
-func (c *Client) check(ctx context.Context, req CheckRequest, now time.Time) (Decision, *Error) {
+func (c *Client) check(ctx context.Context, req CheckRequest, now, until time.Time) (Decision, *Error) {
 	q, ok := c.questions.Get().(*question)
 	if !ok {
 		q = &question{client: c, answers: make(chan answer, roomForAnswers)}
 	}
-	q.ctx, q.deadline = ctx, deadline(ctx, now, c.timeout)
+	q.ctx, q.deadline = ctx, until
 	q.partition = c.topology.Load().partition(req.Key)
 	q.check, q.alone = req, hasMetadata(ctx)
 	a, e := q.ask(now)

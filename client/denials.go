@@ -171,13 +171,21 @@ func (d *denials) end(turn *denial, heard *Decision, asked, now time.Time) {
 	}
 	var next *denial
 	if told && heard.Remaining < few {
-		next = &denial{hash: turn.hash, cost: turn.cost, until: turn.until, decision: turn.decision, asked: make(chan struct{})}
+		// It has ended, whenever it was to end: nobody is told it any more.
+		next = &denial{hash: turn.hash, cost: turn.cost, until: earlier(turn.until, now), decision: turn.decision, asked: make(chan struct{})}
 	}
 	set := d.set(turn.hash)
 	for i := range set {
 		set[i].CompareAndSwap(turn, next)
 	}
 	close(turn.asked)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // note remembers the decision about r, if it is a denial to be remembered. It was

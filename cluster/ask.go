@@ -213,25 +213,31 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 		c.Hops++
 		calls[j] = &c
 	}
-	var mu sync.Mutex // guards left, again
-	left, asked := len(group), n.Clock()
+	asked := n.Clock()
+	var mu sync.Mutex // guards again
 	var again []int
 	n.transport.Forward(q.ctx, to, calls, func(j int, a peer.Answer) {
 		i := group[j]
 		n.counts.came(&a)
-		mu.Lock()
-		if a.Undecided && calls[j].Hops == 1 {
-			again = append(again, i)
-		}
-		left--
-		last, rest := left == 0, again
-		mu.Unlock()
 		if !a.Undecided || calls[j].Hops > 1 {
 			n.remember(calls[j], a, asked)
 			q.done(i, a)
+			return
 		}
-		if last && len(rest) > 0 {
-			go q.pursue(rest, pace)
+		// What is undecided goes on with what else came back by then, and waits for no other.
+		mu.Lock()
+		again = append(again, i)
+		first := len(again) == 1
+		mu.Unlock()
+		if first {
+			go func() {
+				q.pause(pace)
+				mu.Lock()
+				rest := again
+				again = nil
+				mu.Unlock()
+				q.pursue(q.step(rest, slower(pace)), slower(pace))
+			}()
 		}
 	})
 }

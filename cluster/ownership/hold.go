@@ -265,6 +265,11 @@ func (m *Machine) lookAfterCopies(pt *part, wanted string) {
 		p := m.peers[c.name]
 		lost := p == nil || p.gone || p.boot != c.boot || !m.heardLately(p)
 		switch {
+		case lost && !c.registered && c.state >= installing:
+			// It may have all of it without having pledged: should it go on by itself, what both
+			// know must be told from what each admits.
+			m.forget(pt, c)
+			i--
 		case lost && !c.registered:
 			m.landed(c)
 			h.copies = append(h.copies[:i], h.copies[i+1:]...)
