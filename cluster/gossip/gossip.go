@@ -37,7 +37,8 @@ type Gossip struct {
 	loops   sync.WaitGroup
 	writing sync.WaitGroup // the journal's own loop, which ends last
 
-	updating sync.Mutex // serializes Update and Rotate
+	updating sync.Mutex    // serializes Update, its repetition and Rotate
+	updated  chan struct{} // there is news of this node, to be told again
 
 	mu       sync.Mutex    // guards what follows
 	meta     Meta          // our own
@@ -58,7 +59,7 @@ func Start(c Config) (*Gossip, error) {
 		stop()
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	g := &Gossip{config: s, meta: s.Meta, journal: newJournal(s.Log), stop: stop}
+	g := &Gossip{config: s, meta: s.Meta, journal: newJournal(s.Log), stop: stop, updated: make(chan struct{}, 1)}
 	g.meta.Gossip = ""
 	g.encoded, _ = g.meta.encode() // settle did it before
 	id := s.Meta.Name + "-" + strings.ToLower(rand.Text()[:12])
@@ -71,6 +72,7 @@ func Start(c Config) (*Gossip, error) {
 	g.writing.Go(g.journal.run)
 	g.loops.Go(func() { g.rejoinLoop(ctx) })
 	g.loops.Go(func() { g.reconcileLoop(ctx) })
+	g.loops.Go(func() { g.repeatLoop(ctx) })
 	return g, nil
 }
 
@@ -144,36 +146,6 @@ func (g *Gossip) Highest(name string) uint64 { return g.roster.highest(name) }
 
 // Addr returns the IP:port that others reach this node's gossip at.
 func (g *Gossip) Addr() string { return g.addr.String() }
-
-// Update tells the others new metadata of this node: that it drains, a higher boot number, a policy.
-// The name and what members must agree on cannot change. It does not wait until they have heard.
-func (g *Gossip) Update(m Meta) error {
-	g.updating.Lock()
-	defer g.updating.Unlock()
-	m.Gossip = ""
-	b, err := m.encode()
-	if err != nil {
-		return fmt.Errorf("gossip: %w", err)
-	}
-	g.mu.Lock()
-	if g.down || g.left != nil {
-		g.mu.Unlock()
-		return ErrStopped
-	}
-	if m.Name != g.meta.Name {
-		g.mu.Unlock()
-		return fmt.Errorf("gossip: name: cannot change from %q to %q", g.meta.Name, m.Name)
-	}
-	if err := incompatible(g.meta, m); err != nil {
-		g.mu.Unlock()
-		return fmt.Errorf("gossip: what members must agree on cannot change: %w", err)
-	}
-	g.meta, g.encoded = m, b
-	g.mu.Unlock()
-	// All that it can report is that the news was not spread within this time: it will be.
-	_ = g.list.UpdateNode(time.Nanosecond)
-	return nil
-}
 
 // Rotate replaces the keys: the first encrypts, all decrypt. To change the key of a running cluster,
 // first give all nodes the new one in second place, then in first, then take the old one away.
