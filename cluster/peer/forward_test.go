@@ -139,22 +139,36 @@ func TestWhatIsDecidedIsAnsweredOnClosing(t *testing.T) {
 }
 
 func TestQueuesAreBounded(t *testing.T) {
-	a, b := start(t, "a", 1), start(t, "b", 1)
+	// The clock stands still until calls were sent, however long the machine takes for that.
+	var still atomic.Int64
+	clock := func(c *Config) {
+		c.Clock = func() limiter.Instant {
+			if at := still.Load(); at != 0 {
+				return limiter.Instant(at)
+			}
+			return now()
+		}
+	}
+	a, b := start(t, "a", 1, clock), start(t, "b", 1)
 	r := newRelay(t, b.addr)
 	a.SetPeers([]Address{{"b", r.addr}})
 	b.SetPeers([]Address{{"a", a.addr}})
 	eventually(t, "they are connected", func() bool { return a.connected("b") })
-	r.setHeld(true)
+	b.mu.Lock()
+	b.decide = func(context.Context, []*Call, func(int, Answer)) {}
+	b.mu.Unlock()
 	const n = 200_000
 	var told [n]atomic.Int32
 	var undecided, unknown, decided atomic.Int64
-	deadline := now().Add(500 * time.Millisecond)
+	began := now()
+	still.Store(int64(began))
+	deadline := began.Add(500 * time.Millisecond)
 	calls := make([]*Call, n)
 	for i := range calls {
 		calls[i] = &Call{Kind: Acquire, Tier: "enterprise", RunID: "0123456789", Deadline: deadline}
 	}
-	for from := 0; from < n; from += 100 {
-		a.Forward(context.Background(), "b", calls[from:from+100], func(i int, answer Answer) {
+	forward := func(from, to int) {
+		a.Forward(context.Background(), "b", calls[from:to], func(i int, answer Answer) {
 			told[from+i].Add(1)
 			switch {
 			case answer.Undecided:
@@ -166,9 +180,16 @@ func TestQueuesAreBounded(t *testing.T) {
 			}
 		})
 	}
+	forward(0, 100)
+	eventually(t, "calls are sent", func() bool { return a.awaits("b") || unknown.Load() > 0 })
+	r.setHeld(true)
+	for from := 100; from < n; from += 100 {
+		forward(from, from+100)
+	}
 	if undecided.Load() < n-maxQueued-maxAwaited {
 		t.Errorf("%d of %d refused at once", undecided.Load(), n)
 	}
+	still.Store(0)
 	eventually(t, "every call was told", func() bool { return undecided.Load()+unknown.Load()+decided.Load() >= n })
 	r.setHeld(false)
 	var late atomic.Bool

@@ -126,6 +126,14 @@ func meet(t testing.TB, members ...*member) {
 	}
 }
 
+// awaits tells whether answers of a node are awaited.
+func (m *member) awaits(name string) bool {
+	c := m.node(name).caller
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.awaited) > 0
+}
+
 // connected tells whether all streams to and from a node are there.
 func (m *member) connected(name string) bool {
 	n := m.node(name)
