@@ -43,10 +43,10 @@ type Config struct {
 	Log        *slog.Logger     // nil: slog.Default
 	Clock      rpc.Clock        // nil: rpc.NewClock()
 
-	Cluster    *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
-	HTTP       string          // address for gateways that ask over HTTP, host:port; "": none
-	HTTPTokens [][]byte        // of HTTP callers whose tier and cost count; may be nil
-	HTTPFields bool            // HTTP answers have the IETF's headers too
+	Cluster       *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
+	HTTP          string          // address for gateways that ask over HTTP, host:port; "": none
+	HTTPTokenFile string          // tokens, one a line, of HTTP callers whose tier and cost count; "": of none
+	HTTPFields    bool            // HTTP answers have the IETF's headers too
 	// Whether Envoy's services are served on GRPC too.
 	EnvoyRateLimit, EnvoyAuthz bool
 
@@ -204,7 +204,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	n.warn("gateways", n.lis.Addr(), n.guards.grpc)
 	if n.httpAt != nil {
 		n.http = httpauth.NewServer(httpauth.Config{
-			Limiter: n.rpc.Local(), Log: c.Log, Tokens: c.HTTPTokens, Fields: c.HTTPFields,
+			Limiter: n.rpc.Local(), Log: c.Log, Tokens: n.guards.tokens, Fields: c.HTTPFields,
 			Now: n.wall, Guard: n.guards.http,
 		})
 		n.workers.Go(func() { n.fail(n.http.Serve(n.httpAt)) })

@@ -25,6 +25,7 @@ const DefaultMaxConnections = 16384
 // guards stand at the ports of a node.
 type guards struct {
 	grpc, http, peer, admin *secure.Guard
+	tokens                  *secure.Guard // of trusted callers over HTTP; nil: there are none
 	most                    int
 }
 
@@ -54,6 +55,11 @@ func openGuards(c *Config) (g guards, err error) {
 			return g, err
 		}
 	}
+	if c.HTTPTokenFile != "" {
+		if g.tokens, err = secure.Open(secure.Port{Name: "http-token-file", TokenFile: c.HTTPTokenFile}, c.Log); err != nil {
+			return g, err
+		}
+	}
 	for _, inner := range []*secure.Guard{g.peer, g.admin} {
 		for _, outer := range []*secure.Guard{g.grpc, g.http} {
 			if len(inner.Allow) == 0 && inner.SharesAuthority(outer) {
@@ -66,8 +72,10 @@ func openGuards(c *Config) (g guards, err error) {
 
 // watch has each guard read its files again, until ctx ends.
 func (n *Node) watchPorts(ctx context.Context) {
-	for _, g := range []*secure.Guard{n.guards.grpc, n.guards.http, n.guards.peer, n.guards.admin} {
-		n.workers.Go(func() { g.Watch(ctx) })
+	for _, g := range []*secure.Guard{n.guards.grpc, n.guards.http, n.guards.peer, n.guards.admin, n.guards.tokens} {
+		if g != nil {
+			n.workers.Go(func() { g.Watch(ctx) })
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -185,7 +184,7 @@ func (f *serveFlags) stepAside(flags *pflag.FlagSet, log *slog.Logger) {
 // config is what the flags come to.
 func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 	c = server.Config{
-		GRPC: f.grpc, HTTP: f.http, HTTPFields: f.httpFields, EnvoyRateLimit: f.envoyRateLimit, EnvoyAuthz: f.envoyAuthz,
+		GRPC: f.grpc, HTTP: f.http, HTTPTokenFile: f.httpTokenFile, HTTPFields: f.httpFields, EnvoyRateLimit: f.envoyRateLimit, EnvoyAuthz: f.envoyAuthz,
 		Admin: f.admin, PolicyFile: f.policyFile, MaxKeys: f.maxKeys, Log: log, Ports: f.ports.ports(),
 	}
 	switch {
@@ -196,11 +195,6 @@ func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 	case len(f.join) > 0:
 		log.Warn("without --key-file this cluster uses a secret that everybody knows: for development only")
 		c.Secret = []byte("sluice development secret")
-	}
-	if f.httpTokenFile != "" {
-		if c.HTTPTokens, err = readTokens(f.httpTokenFile); err != nil {
-			return c, fmt.Errorf("--http-token-file: %w", err)
-		}
 	}
 	if c.WhenFull, err = parseWhenFull(f.whenFull); err != nil {
 		return c, err
@@ -262,28 +256,6 @@ func readGossipKeys(path string) (keys [][]byte, err error) {
 		return nil, fmt.Errorf("%s holds no key; make one with: openssl rand -base64 32", path)
 	}
 	return keys, nil
-}
-
-// readTokens reads tokens, one a line. Empty lines are passed over.
-func readTokens(path string) (tokens [][]byte, err error) {
-	const least = 16 // bytes: what is shorter can be guessed
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	for i, line := range bytes.Split(b, []byte("\n")) {
-		if line = bytes.TrimSpace(line); len(line) == 0 {
-			continue
-		}
-		if len(line) < least {
-			return nil, fmt.Errorf("%s: line %d has fewer than %d bytes; make a token with: openssl rand -hex 32", path, i+1, least)
-		}
-		tokens = append(tokens, line)
-	}
-	if len(tokens) == 0 {
-		return nil, fmt.Errorf("%s holds no token; make one with: openssl rand -hex 32", path)
-	}
-	return tokens, nil
 }
 
 func parseWhenFull(s string) (limiter.WhenFull, error) {

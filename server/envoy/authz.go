@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,9 +24,6 @@ const (
 	costExtension = "cost"
 )
 
-// maxKey is how long a key may be, in bytes.
-const maxKey = 256
-
 type authz struct {
 	authv3.UnimplementedAuthorizationServer
 	limiter Limiter
@@ -45,20 +43,20 @@ func (s *authz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 		ask.Cost = &units
 	}
 	headers := headersIn(of.GetRequest().GetHttp())
-	if ask.Key = keyOf(headers); ask.Key == "" || len(ask.Key) > maxKey {
-		return denied(contract.Error{Code: contract.InvalidAPIKey}, http.Header{
-			"Content-Type": {"application/json"}, "Cache-Control": {"no-store"},
-		}), nil
+	id := headers["x-request-id"]
+	if !contract.ValidRequestID(id) {
+		id = rand.Text()
 	}
-	if id := headers["x-request-id"]; contract.ValidRequestID(id) {
-		ctx = metadata.NewIncomingContext(ctx, metadata.Pairs("x-request-id", id))
+	d := unknownKey
+	if ask.Key = contract.APIKey(headers["authorization"], headers["x-api-key"]); ask.Key != "" {
+		answer, err := s.limiter.Check(metadata.NewIncomingContext(ctx, metadata.Pairs("x-request-id", id)), ask)
+		if err != nil {
+			return nil, err
+		}
+		d = answer.GetDecision()
 	}
-	answer, err := s.limiter.Check(ctx, ask)
-	if err != nil {
-		return nil, err
-	}
-	d := answer.GetDecision()
 	h := headersOf(d, s.now())
+	h.Set(contract.HeaderRequestID, id)
 	if !d.GetAllowed() {
 		return denied(denial(d, h), h), nil
 	}
@@ -108,13 +106,4 @@ func headersIn(r *authv3.AttributeContext_HttpRequest) map[string]string {
 		}
 	}
 	return headers
-}
-
-// keyOf returns the API key of a request, "" if it has none.
-func keyOf(headers map[string]string) string {
-	const scheme = "bearer "
-	if v := headers["authorization"]; len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) {
-		return strings.TrimSpace(v[len(scheme):])
-	}
-	return headers["x-api-key"]
 }

@@ -46,6 +46,10 @@ func Register(to grpc.ServiceRegistrar, c Config) {
 	}
 }
 
+// unknownKey is the decision on a key that can be none. It is a denial and no error, as a client
+// chooses its key, and Envoy may let pass what ends in an error.
+var unknownKey = &sluicev1.Decision{Reason: sluicev1.Reason_REASON_KEY_UNKNOWN}
+
 // headersOf returns the contract's headers of a decision.
 func headersOf(d *sluicev1.Decision, now time.Time) http.Header {
 	h := make(http.Header)

@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,7 +18,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/overten/sluice/limiter"
@@ -35,6 +38,7 @@ const (
 
 // rig is a node whose clock stands still unless told.
 type rig struct {
+	conn   *grpc.ClientConn
 	limits ratelimitv3.RateLimitServiceClient
 	authz  authv3.AuthorizationClient
 
@@ -48,7 +52,7 @@ func (r *rig) wait(d time.Duration) {
 	r.past += d
 }
 
-func start(t *testing.T, change func(*server.Config)) *rig {
+func start(t testing.TB, change func(*server.Config)) *rig {
 	t.Helper()
 	p, err := policy.Parse(fmt.Appendf(nil, `
 tiers:
@@ -81,6 +85,7 @@ keys:
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.conn = conn
 	r.limits, r.authz = ratelimitv3.NewRateLimitServiceClient(conn), authv3.NewAuthorizationClient(conn)
 	t.Cleanup(func() {
 		conn.Close()
@@ -206,12 +211,109 @@ func TestRateLimitRefusesWhatItCannotMean(t *testing.T) {
 		"descriptors[0].limit":            {Domain: "api", Descriptors: []*commonv3.RateLimitDescriptor{limit}},
 		"descriptors[0].hits_addend":      {Domain: "api", Descriptors: []*commonv3.RateLimitDescriptor{large}},
 		"descriptors[0].entries[1]":       {Domain: "api", Descriptors: []*commonv3.RateLimitDescriptor{descriptor("api_key", "a", "api_key", "b")}},
-		"tier":                            {Domain: "api", Descriptors: []*commonv3.RateLimitDescriptor{descriptor("api_key", "a", "tier", "gold")}},
-		"key":                             {Domain: "api", Descriptors: []*commonv3.RateLimitDescriptor{descriptor("api_key", "")}},
+		"descriptors[1].tier":             {Domain: "api", Descriptors: []*commonv3.RateLimitDescriptor{descriptor("path", "/"), descriptor("api_key", "a", "tier", "gold")}},
 	} {
 		_, err := r.limits.ShouldRateLimit(t.Context(), req)
 		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// A client chooses its key: were a bad one an error, Envoy would let its request pass.
+func TestBadKeysAreDenied(t *testing.T) {
+	r := start(t, nil)
+	const want = "OVER_LIMIT; OVER_LIMIT 0/0 a UNKNOWN, 0s\ncache-control: no-store\ncontent-type: application/json\n" + noSuchKey
+	for _, key := range []string{"", strings.Repeat("k", 257), "caf\ufffd"} {
+		wants(t, r.limit(t, 0, descriptor("api_key", key)), want)
+	}
+	wants(t, r.limitRaw(t, unreadable(t, descriptor("api_key", "caf\x7f"))), want)
+
+	resp := r.limit(t, 0, descriptor("api_key", "a"), descriptor("api_key", ""))
+	if got := resp.GetStatuses()[0]; got.GetCode() != ratelimitv3.RateLimitResponse_OK || got.GetLimitRemaining() != 1 {
+		t.Errorf("beside a bad key: %v", got)
+	}
+	if string(resp.GetRawBody()) != noSuchKey || resp.GetOverallCode() != ratelimitv3.RateLimitResponse_OVER_LIMIT {
+		t.Errorf("with a bad key: %v", resp)
+	}
+}
+
+// unreadable is a request whose texts have 0xff, as UTF-8 never has, for each 0x7f.
+func unreadable(t *testing.T, descriptors ...*commonv3.RateLimitDescriptor) []byte {
+	t.Helper()
+	b, err := proto.Marshal(&ratelimitv3.RateLimitRequest{Domain: "api", Descriptors: descriptors})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.ReplaceAll(b, []byte{0x7f}, []byte{0xff})
+}
+
+func (r *rig) limitRaw(t *testing.T, request []byte) *ratelimitv3.RateLimitResponse {
+	t.Helper()
+	resp := new(ratelimitv3.RateLimitResponse)
+	if err := r.raw(t, ratelimitv3.RateLimitService_ShouldRateLimit_FullMethodName, request, resp); err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// raw calls a method with a request of any bytes.
+func (r *rig) raw(t *testing.T, method string, request []byte, resp proto.Message) error {
+	t.Helper()
+	var answer mem.BufferSlice
+	if err := r.conn.Invoke(t.Context(), method, request, &answer, grpc.ForceCodecV2(rawCodec{})); err != nil {
+		return err
+	}
+	if err := proto.Unmarshal(answer.Materialize(), resp); err != nil {
+		t.Fatal(err)
+	}
+	return nil
+}
+
+// rawCodec sends and returns bytes as they are.
+type rawCodec struct{}
+
+func (rawCodec) Name() string { return "proto" }
+
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
+}
+
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	data.Ref()
+	*v.(*mem.BufferSlice) = data
+	return nil
+}
+
+// What is wrong with one descriptor is told with its place; the others have been decided.
+func TestAFailedDescriptorKeepsNoOtherFromCounting(t *testing.T) {
+	r := start(t, nil)
+	a := descriptor("api_key", "a")
+	_, err := r.limits.ShouldRateLimit(t.Context(), &ratelimitv3.RateLimitRequest{
+		Domain: "api", Descriptors: []*commonv3.RateLimitDescriptor{a, descriptor("api_key", "b", "tier", "gold")},
+	})
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("got %v", err)
+	}
+	if got := r.limit(t, 0, a).GetStatuses()[0].GetLimitRemaining(); got != 0 {
+		t.Errorf("%d remain, want 0", got)
+	}
+}
+
+func TestWindowsOfOtherLengths(t *testing.T) {
+	for per, want := range map[string]string{
+		"1s": "SECOND <nil>", "10s": "SECOND value:10", "90s": "SECOND value:90", "1m": "MINUTE <nil>", "5m": "MINUTE value:5", "1500ms": "UNKNOWN <nil>",
+	} {
+		r := start(t, func(c *server.Config) {
+			p, err := policy.Parse([]byte("tiers:\n  free: {windows: [{limit: 2, per: " + per + "}], concurrent: 1}\ndefault_tier: free\n"))
+			if err != nil {
+				t.Fatal(per, err)
+			}
+			c.Policy = p
+		})
+		l := r.limit(t, 0, descriptor("api_key", "a")).GetStatuses()[0].GetCurrentLimit()
+		if got := fmt.Sprint(l.GetUnit(), " ", l.GetUnitMultiplier()); got != want {
+			t.Errorf("%s: %s, want %s", per, got, want)
 		}
 	}
 }
@@ -247,14 +349,14 @@ func told(all []*corev3.HeaderValueOption) string {
 
 func TestAuthz(t *testing.T) {
 	r := start(t, nil)
-	ok := r.authorize(t, nil, "authorization", "Bearer a", "x-sluice-tier", "pro", "tier", "pro")
-	if got, want := told(ok.GetOkResponse().GetResponseHeadersToAdd()), "x-ratelimit-limit=2 x-ratelimit-remaining=1 x-ratelimit-reset=1800000060"; got != want || ok.GetStatus().GetCode() != 0 {
+	ok := r.authorize(t, nil, "authorization", "Bearer a", "x-sluice-tier", "pro", "tier", "pro", "x-request-id", "req-7")
+	if got, want := told(ok.GetOkResponse().GetResponseHeadersToAdd()), "x-ratelimit-limit=2 x-ratelimit-remaining=1 x-ratelimit-reset=1800000060 x-request-id=req-7"; got != want || ok.GetStatus().GetCode() != 0 {
 		t.Errorf("allowed: %v %q, want %q", ok.GetStatus(), got, want)
 	}
 	r.authorize(t, nil, "x-api-key", "a")
-	no := r.authorize(t, nil, "x-api-key", "a").GetDeniedResponse()
+	no := r.authorize(t, nil, "x-api-key", "a", "x-request-id", "req-8").GetDeniedResponse()
 	if no.GetStatus().GetCode() != 429 || no.GetBody() != limited ||
-		told(no.GetHeaders()) != "cache-control=no-store content-type=application/json retry-after=60 x-ratelimit-limit=2 x-ratelimit-remaining=0 x-ratelimit-reset=1800000060" {
+		told(no.GetHeaders()) != "cache-control=no-store content-type=application/json retry-after=60 x-ratelimit-limit=2 x-ratelimit-remaining=0 x-ratelimit-reset=1800000060 x-request-id=req-8" {
 		t.Errorf("denied: %v", no)
 	}
 	for name, c := range map[string]struct {
@@ -264,11 +366,12 @@ func TestAuthz(t *testing.T) {
 	}{
 		"no key":        {nil, 401, noSuchKey},
 		"another way":   {[]string{"authorization", "Basic eDp5"}, 401, noSuchKey},
+		"no UTF-8":      {[]string{"x-api-key", "caf\ufffd"}, 401, noSuchKey},
 		"too long":      {[]string{"x-api-key", strings.Repeat("k", 257)}, 401, noSuchKey},
 		"suspended key": {[]string{"x-api-key", suspended}, 403, `{"success":false,"error":"forbidden","message":"The organization of this API key is suspended."}` + "\n"},
 	} {
 		resp := r.authorize(t, nil, c.headers...)
-		if d := resp.GetDeniedResponse(); int32(d.GetStatus().GetCode()) != c.status || d.GetBody() != c.body || resp.GetStatus().GetCode() == 0 {
+		if d := resp.GetDeniedResponse(); int32(d.GetStatus().GetCode()) != c.status || d.GetBody() != c.body || resp.GetStatus().GetCode() == 0 || !strings.Contains(told(d.GetHeaders()), "x-request-id=") {
 			t.Errorf("%s: %v", name, resp)
 		}
 	}
@@ -295,6 +398,14 @@ func TestAuthzReadsRawHeaders(t *testing.T) {
 	}})
 	if err != nil || resp.GetOkResponse() == nil {
 		t.Errorf("got %v, %v", resp, err)
+	}
+	resp, err = r.authz.Check(t.Context(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{HeaderMap: &corev3.HeaderMap{
+			Headers: []*corev3.HeaderValue{{Key: "X-Api-Key", RawValue: []byte("caf\xe9")}},
+		}}},
+	}})
+	if err != nil || resp.GetDeniedResponse().GetStatus().GetCode() != 401 {
+		t.Errorf("a key that is not UTF-8: %v, %v", resp, err)
 	}
 }
 

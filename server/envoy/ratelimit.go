@@ -3,14 +3,19 @@ package envoy
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	commonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/overten/sluice/limiter/contract"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
@@ -33,27 +38,20 @@ func (s *rateLimit) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLi
 	if err != nil {
 		return nil, err
 	}
-	resp := &ratelimitv3.RateLimitResponse{OverallCode: ratelimitv3.RateLimitResponse_OK}
-	for range req.GetDescriptors() {
-		resp.Statuses = append(resp.Statuses, &ratelimitv3.RateLimitResponse_DescriptorStatus{Code: ratelimitv3.RateLimitResponse_OK})
-	}
-	if len(checks) == 0 {
-		return resp, nil
-	}
-	answer, err := s.limiter.CheckBatch(ctx, &sluicev1.CheckBatchRequest{Checks: checks})
-	if err != nil {
+	decisions := make([]*sluicev1.Decision, len(req.GetDescriptors())) // nil: no rule is for it
+	if err := s.decide(ctx, checks, places, decisions); err != nil {
 		return nil, err
 	}
+	resp := &ratelimitv3.RateLimitResponse{OverallCode: ratelimitv3.RateLimitResponse_OK}
 	var tightest *sluicev1.Decision
-	for i, result := range answer.GetResults() {
-		if e := result.GetError(); e != nil {
-			return nil, status.FromProto(e).Err()
-		}
-		d := result.GetDecision()
-		resp.Statuses[places[i]] = statusOf(d)
-		if tighter(d, tightest) {
+	for _, d := range decisions {
+		resp.Statuses = append(resp.Statuses, statusOf(d))
+		if d != nil && tighter(d, tightest) {
 			tightest = d
 		}
+	}
+	if tightest == nil {
+		return resp, nil
 	}
 	h := headersOf(tightest, s.now())
 	if !tightest.GetAllowed() {
@@ -64,6 +62,49 @@ func (s *rateLimit) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLi
 		resp.ResponseHeadersToAdd = append(resp.ResponseHeadersToAdd, &corev3.HeaderValue{Key: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
 	}
 	return resp, nil
+}
+
+// decide has checks decided, each for the descriptor at its place. What no key can be is asked of
+// nobody.
+func (s *rateLimit) decide(ctx context.Context, checks []*sluicev1.CheckRequest, places []int, decisions []*sluicev1.Decision) error {
+	var asked []*sluicev1.CheckRequest
+	var of []int
+	for i, c := range checks {
+		if !contract.ValidAPIKey(c.GetKey()) {
+			decisions[places[i]] = unknownKey
+			continue
+		}
+		asked, of = append(asked, c), append(of, places[i])
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	answer, err := s.limiter.CheckBatch(ctx, &sluicev1.CheckBatchRequest{Checks: asked})
+	if err != nil {
+		return err
+	}
+	for i, result := range answer.GetResults() {
+		if e := result.GetError(); e != nil {
+			return failed(e, fmt.Sprintf("descriptors[%d]", of[i]))
+		}
+		decisions[of[i]] = result.GetDecision()
+	}
+	return nil
+}
+
+// failed is the error of a check that was made of the descriptor at a place.
+func failed(e *spb.Status, at string) error {
+	st := status.FromProto(e)
+	for _, detail := range st.Details() {
+		bad, ok := detail.(*errdetails.BadRequest)
+		if !ok || len(bad.GetFieldViolations()) == 0 {
+			continue
+		}
+		v := bad.GetFieldViolations()[0]
+		_, field, _ := strings.Cut(v.GetField(), ".") // of checks[0].tier
+		return invalid(at+"."+field, v.GetDescription())
+	}
+	return st.Err()
 }
 
 // checksOf returns a check for each descriptor with a key, and which descriptor it is for.
@@ -153,37 +194,52 @@ func wait(d *sluicev1.Decision) uint64 {
 	return uint64(d.GetRetryAfterMs())
 }
 
-// statusOf returns the status of a descriptor.
+// statusOf returns the status of a descriptor; d is nil if it has no key.
 func statusOf(d *sluicev1.Decision) *ratelimitv3.RateLimitResponse_DescriptorStatus {
-	s := &ratelimitv3.RateLimitResponse_DescriptorStatus{
-		Code: ratelimitv3.RateLimitResponse_OK, LimitRemaining: d.GetRemaining(),
-		DurationUntilReset: durationpb.New(millis(d.GetResetAfterMs())),
+	s := &ratelimitv3.RateLimitResponse_DescriptorStatus{Code: ratelimitv3.RateLimitResponse_OK}
+	if d == nil {
+		return s
 	}
+	s.LimitRemaining, s.DurationUntilReset = d.GetRemaining(), durationpb.New(millis(d.GetResetAfterMs()))
 	if !d.GetAllowed() {
 		s.Code = ratelimitv3.RateLimitResponse_OVER_LIMIT
 	}
 	if d.GetLimit() > 0 {
-		s.CurrentLimit = &ratelimitv3.RateLimitResponse_RateLimit{RequestsPerUnit: d.GetLimit(), Unit: unitOf(d)}
+		s.CurrentLimit = limitOf(d)
 	}
 	return s
 }
 
-// unitOf returns the unit of the window that binds, UNKNOWN if it has another length.
-func unitOf(d *sluicev1.Decision) ratelimitv3.RateLimitResponse_RateLimit_Unit {
+// limitOf returns the limit of the window that binds.
+func limitOf(d *sluicev1.Decision) *ratelimitv3.RateLimitResponse_RateLimit {
+	l := &ratelimitv3.RateLimitResponse_RateLimit{RequestsPerUnit: d.GetLimit()}
 	for _, w := range d.GetWindows() {
-		if w.GetLimit() != d.GetLimit() || w.GetRemaining() != d.GetRemaining() && d.GetAllowed() {
-			continue
-		}
-		switch millis(w.GetPerMs()) {
-		case time.Second:
-			return ratelimitv3.RateLimitResponse_RateLimit_SECOND
-		case time.Minute:
-			return ratelimitv3.RateLimitResponse_RateLimit_MINUTE
-		case time.Hour:
-			return ratelimitv3.RateLimitResponse_RateLimit_HOUR
-		case 24 * time.Hour:
-			return ratelimitv3.RateLimitResponse_RateLimit_DAY
+		if w.GetLimit() == d.GetLimit() && (w.GetRemaining() == d.GetRemaining() || !d.GetAllowed()) {
+			l.Unit, l.UnitMultiplier = unitsOf(millis(w.GetPerMs()))
+			break
 		}
 	}
-	return ratelimitv3.RateLimitResponse_RateLimit_UNKNOWN
+	return l
+}
+
+// unitsOf returns a window's length in the largest unit of which it has a whole number, and that
+// number if it is not 1. The unit of others is UNKNOWN.
+func unitsOf(per time.Duration) (ratelimitv3.RateLimitResponse_RateLimit_Unit, *wrapperspb.UInt32Value) {
+	for _, u := range []struct {
+		length time.Duration
+		unit   ratelimitv3.RateLimitResponse_RateLimit_Unit
+	}{
+		{24 * time.Hour, ratelimitv3.RateLimitResponse_RateLimit_DAY},
+		{time.Hour, ratelimitv3.RateLimitResponse_RateLimit_HOUR},
+		{time.Minute, ratelimitv3.RateLimitResponse_RateLimit_MINUTE},
+		{time.Second, ratelimitv3.RateLimitResponse_RateLimit_SECOND},
+	} {
+		switch {
+		case per == u.length:
+			return u.unit, nil
+		case per > 0 && per%u.length == 0:
+			return u.unit, wrapperspb.UInt32(uint32(per / u.length))
+		}
+	}
+	return ratelimitv3.RateLimitResponse_RateLimit_UNKNOWN, nil
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/overten/sluice/limiter/contract"
@@ -41,10 +40,10 @@ type asked struct {
 func (s *Server) auth(w http.ResponseWriter, r *http.Request) {
 	a, err := s.read(r)
 	if err != nil {
-		contract.WriteError(w, contract.Error{Code: contract.InvalidRequest, Message: err.Error()})
+		a.deny(w, contract.Error{Code: contract.InvalidRequest, Message: err.Error()})
 		return
 	}
-	if a.key == "" || len(a.key) > maxKey {
+	if a.key == "" {
 		a.deny(w, contract.Error{Code: contract.InvalidAPIKey})
 		return
 	}
@@ -54,7 +53,7 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) {
 	}
 	resp, err := s.Limiter.Check(r.Context(), &sluicev1.CheckRequest{Key: a.key, Tier: a.tier, Cost: a.cost, Explain: s.Fields})
 	if err != nil {
-		contract.WriteError(w, s.failure(w, err))
+		s.fail(w, a, err)
 		return
 	}
 	d := resp.GetDecision()
@@ -76,7 +75,7 @@ func (s *Server) authRun(w http.ResponseWriter, r *http.Request, a *asked) {
 		Key: a.key, Tier: a.tier, RunId: rand.Text(), TtlMs: uint32(a.ttl / time.Millisecond), RequestCost: &cost,
 	})
 	if err != nil {
-		contract.WriteError(w, s.failure(w, err))
+		s.fail(w, a, err)
 		return
 	}
 	s.tell(w, resp.GetDecision())
@@ -100,24 +99,25 @@ func (s *Server) endLease(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// maxKey is how long a key may be, in bytes.
-const maxKey = 256
-
-// read reads what the headers and the query ask. The error is one line for the caller.
+// read reads what the headers and the query ask. The error is one line for the caller; beside it
+// is what could be read.
 func (s *Server) read(r *http.Request) (*asked, error) {
-	a := &asked{key: keyOf(r.Header), ttl: defaultTTL}
+	a := &asked{key: contract.APIKey(r.Header.Get("Authorization"), r.Header.Get("X-Api-Key")), ttl: defaultTTL}
+	if err := a.readQuery(r.URL.Query()); err != nil {
+		return a, err
+	}
 	if s.trusted(r) {
 		a.tier = r.Header.Get(TierHeader)
 		if cost := r.Header.Get(CostHeader); cost != "" {
 			n, err := strconv.ParseUint(cost, 10, 32)
 			if err != nil {
-				return nil, fmt.Errorf("%s: must be a whole number", CostHeader)
+				return a, fmt.Errorf("%s: must be a whole number", CostHeader)
 			}
 			units := uint32(n)
 			a.cost = &units
 		}
 	}
-	return a, a.readQuery(r.URL.Query())
+	return a, nil
 }
 
 // readQuery reads the query, which is the gateway's: its client's is in X-Forwarded-Uri.
@@ -146,15 +146,6 @@ func (a *asked) readQuery(q url.Values) error {
 	return nil
 }
 
-// keyOf returns the API key of a request, "" if it has none.
-func keyOf(h http.Header) string {
-	const scheme = "Bearer "
-	if v := h.Get("Authorization"); len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) {
-		return strings.TrimSpace(v[len(scheme):])
-	}
-	return h.Get("X-Api-Key")
-}
-
 // refuse answers a denial.
 func (a *asked) refuse(w http.ResponseWriter, reason sluicev1.Reason) {
 	e := contract.Denial(reason.String())
@@ -164,9 +155,19 @@ func (a *asked) refuse(w http.ResponseWriter, reason sluicev1.Reason) {
 	a.deny(w, e)
 }
 
+// fail answers a call that failed. What could not be decided arrives as it is, in every mode: the
+// gateway has a policy for that.
+func (s *Server) fail(w http.ResponseWriter, a *asked, err error) {
+	e := s.failure(w, err)
+	if e.Code == contract.ServiceUnavailable || e.Code == contract.InternalError {
+		contract.WriteError(w, e)
+		return
+	}
+	a.deny(w, e)
+}
+
 // deny answers with e. If the caller can pass on only one status, it gets that one, and what its
-// client is to see in headers. What could not be decided is never answered so: its gateway has a
-// policy for that.
+// client is to see in headers.
 func (a *asked) deny(w http.ResponseWriter, e contract.Error) {
 	if a.denyStatus == 0 {
 		contract.WriteError(w, e)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -71,7 +73,7 @@ func start(t *testing.T, change func(*server.Config)) *rig {
 	}
 	r := &rig{t: t}
 	c := server.Config{
-		GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", HTTPTokens: [][]byte{[]byte(token)}, Policy: p, MaxKeys: 1000,
+		GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", HTTPTokenFile: tokenFile(t), Policy: p, MaxKeys: 1000,
 		Log: slog.New(slog.DiscardHandler), Clock: r.clock,
 	}
 	if change != nil {
@@ -90,6 +92,16 @@ func start(t *testing.T, change func(*server.Config)) *rig {
 		}
 	})
 	return r
+}
+
+// tokenFile returns a file with token.
+func tokenFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte("# gateways\n"+token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // answer is what a caller sees.
@@ -165,6 +177,8 @@ func TestAuth(t *testing.T) {
 	r.auth("").wants(t, 401, noSuchKey, "X-RateLimit-Limit", "")
 	r.auth("", "Authorization", "Basic dXNlcg==").wants(t, 401, noSuchKey)
 	r.auth("", "X-Api-Key", strings.Repeat("k", 257)).wants(t, 401, noSuchKey)
+	r.auth("", "X-Api-Key", "caf\xe9").wants(t, 401, noSuchKey)
+	r.auth("?lease=1", "Authorization", "Bearer caf\xe9").wants(t, 401, noSuchKey)
 	r.auth("", "X-Api-Key", revoked).wants(t, 401, noSuchKey)
 	if a := r.auth("", "X-Api-Key", banned); a.status != 403 {
 		t.Errorf("a suspended key: %+v", a)
@@ -193,7 +207,7 @@ func TestTierAndCostCountFromTrustedCallersOnly(t *testing.T) {
 
 // Without tokens an empty token is none.
 func TestNobodyIsTrustedWithoutTokens(t *testing.T) {
-	r := start(t, func(c *server.Config) { c.HTTPTokens = nil })
+	r := start(t, func(c *server.Config) { c.HTTPTokenFile = "" })
 	r.auth("", "X-Api-Key", key, "X-Sluice-Tier", "pro", "X-Sluice-Token", "").wants(t, 200, "", "X-RateLimit-Limit", "2")
 }
 
@@ -207,6 +221,10 @@ func TestDenialsAreMirrored(t *testing.T) {
 		"X-RateLimit-Status", "429", "X-RateLimit-Body", strings.TrimSpace(limited), "Retry-After", "60", "X-RateLimit-Remaining", "0")
 	r.auth(query).wants(t, 403, "", "X-RateLimit-Status", "401", "X-RateLimit-Body", strings.TrimSpace(noSuchKey))
 	r.auth(query, "X-Api-Key", banned).wants(t, 403, "", "X-RateLimit-Status", "403")
+	r.auth(query, "X-Api-Key", "caf\xe9").wants(t, 403, "", "X-RateLimit-Status", "401")
+	r.auth(query, "X-Api-Key", key, "X-Sluice-Cost", "61", "X-Sluice-Tier", "pro", "X-Sluice-Token", token).wants(t, 403, "", "X-RateLimit-Status", "422")
+	r.auth(query, "X-Api-Key", key, "X-Sluice-Cost", "many", "X-Sluice-Token", token).wants(t, 403, "", "X-RateLimit-Status", "400")
+	r.auth(query, "X-Api-Key", key, "X-Sluice-Tier", "gold", "X-Sluice-Token", token).wants(t, 403, "", "X-RateLimit-Status", "400")
 	if a := r.auth("?deny_status=429", "X-Api-Key", key); a.status != 400 {
 		t.Errorf("a status that nginx does not pass on: %+v", a)
 	}

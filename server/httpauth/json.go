@@ -26,7 +26,7 @@ func asJSON[M any, P message[M], R proto.Message](
 	s *Server, method func(context.Context, P) (R, error), headers func(*Server, http.ResponseWriter, R),
 ) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if len(s.Tokens) > 0 && !s.trusted(r) {
+		if s.Tokens != nil && !s.trusted(r) {
 			contract.WriteError(w, contract.Error{Code: contract.InvalidAPIKey, Message: "A token is required in " + TokenHeader + "."})
 			return
 		}

@@ -33,9 +33,9 @@ type Limiter interface {
 type Config struct {
 	Limiter Limiter
 	Log     *slog.Logger
-	// Tokens are those of trusted callers. Without any, no caller of /v1/auth is trusted, and
-	// the JSON methods are open to all, as gRPC is.
-	Tokens [][]byte
+	// Tokens knows those of trusted callers. nil: no caller of /v1/auth is trusted, and the JSON
+	// methods are open to all, as gRPC is.
+	Tokens *secure.Guard
 	// Fields adds the headers RateLimit and RateLimit-Policy of the IETF's draft to the X- ones.
 	Fields bool
 	// Guard says who may come. nil: everybody.

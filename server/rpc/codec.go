@@ -125,7 +125,8 @@ type receiver interface {
 
 // codec is protobuf, but hands requests of ours to their handlers even if they do not
 // parse, and together with the bytes that they came in: they hold API keys, and the
-// handler wipes them. Answers that are a mem.Buffer it takes as they are.
+// handler wipes them. Answers that are a mem.Buffer it takes as they are. Of requests of other
+// services it makes text readable, as what a gateway's client sends as a key may be none.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
@@ -140,12 +141,17 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal parses data into v.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	in, ok := v.(receiver)
-	if !ok {
-		return c.CodecV2.Unmarshal(data, v)
+	if in, ok := v.(receiver); ok {
+		in.receive(join(data))
+		return nil
 	}
-	in.receive(join(data))
-	return nil
+	err := c.CodecV2.Unmarshal(data, v)
+	if m, ok := v.(proto.Message); ok && err != nil {
+		if readable, ok := legible(m.ProtoReflect().Descriptor(), data.Materialize()); ok {
+			return proto.Unmarshal(readable, m)
+		}
+	}
+	return err
 }
 
 // join returns all of data as one buffer, which its caller owns. Nothing of it is left

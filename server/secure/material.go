@@ -91,7 +91,7 @@ func parseTokens(b []byte) (tokens [][sha256.Size]byte, err error) {
 	return tokens, nil
 }
 
-// knows tells whether a token is one of ours. How long it takes tells nothing of them.
+// knows tells whether a token is one of ours.
 func (m *material) knows(token string) bool {
 	sum := sha256.Sum256([]byte(token))
 	found := 0
