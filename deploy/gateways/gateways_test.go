@@ -33,6 +33,7 @@ const (
 
 	limited   = `{"success":false,"error":"rate_limit_exceeded","message":"Too many requests. Please wait a moment and try again."}`
 	noSuchKey = `{"success":false,"error":"invalid_api_key","message":"The API key is missing, malformed or no longer valid."}`
+	undecided = `{"success":false,"error":"service_unavailable","message":"The service is at capacity or under maintenance. Please try again in a minute."}`
 	forbidden = `{"success":false,"error":"forbidden","message":"The organization of this API key is suspended."}`
 )
 
@@ -92,7 +93,6 @@ type program struct {
 	beside  []string // files that must lie beside it
 	command func(file, folder string) *exec.Cmd
 	closed  func(string) string // makes a configuration that fails open fail closed
-	down    int                 // status when closed and without a limiter
 }
 
 var programs = map[string]program{
@@ -103,7 +103,6 @@ var programs = map[string]program{
 				"daemon off; pid "+filepath.Join(folder, "pid")+";")
 		},
 		closed: func(conf string) string { return without(conf, "=204 @unlimited") },
-		down:   500,
 	},
 	"haproxy": {
 		file:    "haproxy.cfg",
@@ -112,7 +111,6 @@ var programs = map[string]program{
 			return strings.Replace(conf, "global\n", "global\n  setenv SLUICE_FAIL_CLOSED 1\n", 1)
 		},
 		beside: []string{"haproxy.lua"},
-		down:   503,
 	},
 	"caddy": {
 		file: "Caddyfile",
@@ -122,10 +120,8 @@ var programs = map[string]program{
 			return c
 		},
 		closed: func(conf string) string {
-			before, _, _ := strings.Cut(conf, "\t# fail open:")
-			return before + "}\n"
+			return strings.NewReplacer("(undecided)", "(fail_open)", "(fail_closed)", "(undecided)").Replace(conf)
 		},
-		down: 502,
 	},
 }
 
@@ -251,15 +247,22 @@ func TestGateways(t *testing.T) {
 	for name, p := range programs {
 		t.Run(name, func(t *testing.T) {
 			t.Run("decides", func(t *testing.T) { p.decides(t) })
-			t.Run("fails open", func(t *testing.T) { p.limiterDown(t, true) })
-			t.Run("fails closed", func(t *testing.T) { p.limiterDown(t, false) })
+			t.Run("clients steer nothing", func(t *testing.T) { p.clientsSteerNothing(t) })
+			t.Run("long headers pass nothing", func(t *testing.T) { p.longHeadersPassNothing(t) })
+			for name, limiter := range map[string]func(*testing.T) string{
+				"gone": nobody, "hung": hung, "undecided": answering(503), "refusing the gateway": answering(401),
+			} {
+				t.Run("fails open, limiter "+name, func(t *testing.T) { p.failsOpen(t, limiter(t)) })
+				t.Run("fails closed, limiter "+name, func(t *testing.T) { p.failsClosed(t, limiter(t)) })
+			}
 		})
 	}
+	t.Run("nginx/runs", func(t *testing.T) { runsHaveLeases(t, programs["nginx"]) })
 }
 
 func (p *program) decides(t *testing.T) {
 	url := p.start(t, startNode(t).HTTPAddr(), startAPI(t), true) + "/api/items"
-	status, h, body := request(t, "POST", url+"?a=1", key, "some body", "X-Sluice-Tier", "no-such-tier", "X-Sluice-Cost", "100")
+	status, h, body := request(t, "POST", url+"?a=1", key, "some body")
 	wants(t, status, h, body, 200, `POST /api/items?a=1 "some body"`,
 		"X-RateLimit-Limit", "2", "X-RateLimit-Remaining", "1", "X-RateLimit-Reset", "1800000060", "Retry-After", "")
 
@@ -270,32 +273,129 @@ func (p *program) decides(t *testing.T) {
 	status, h, body = request(t, "POST", url, key, "some body")
 	wants(t, status, h, body, 429, limited, "Content-Type", "application/json", "Retry-After", "60", "Cache-Control", "no-store",
 		"X-RateLimit-Limit", "2", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1800000060")
-	status, h, body = request(t, "GET", url, "", "")
-	wants(t, status, h, body, 401, noSuchKey, "Content-Type", "application/json", "Retry-After", "")
+	for _, none := range []string{"", "caf\xe9", strings.Repeat("k", 257)} {
+		status, h, body = request(t, "GET", url, none, "")
+		wants(t, status, h, body, 401, noSuchKey, "Content-Type", "application/json", "Retry-After", "")
+	}
 	status, h, body = request(t, "GET", url, suspended, "")
 	wants(t, status, h, body, 403, forbidden, "Content-Type", "application/json")
 
-	for _, code := range []int{401, 403, 429, 503} {
+	for _, code := range []int{401, 403, 429, 500, 503} {
 		other := fmt.Sprintf("another-key-%d", code)
 		status, h, body = request(t, "GET", fmt.Sprintf("%s?status=%d", url, code), other, "")
 		wants(t, status, h, body, code, fmt.Sprintf(`GET /api/items?status=%d ""`, code), "Retry-After", "")
 	}
 }
 
-func (p *program) limiterDown(t *testing.T, failOpen bool) {
+// What a client sends chooses neither its tier nor its cost, nor how the node is asked; and what is
+// long and not for the node is no reason to let the request pass unlimited, or not at all.
+func (p *program) clientsSteerNothing(t *testing.T) {
+	node, api := startNode(t), startAPI(t)
+	url := p.start(t, node.HTTPAddr(), api, true) + "/api/items"
+	for i, c := range []struct {
+		query   string
+		headers []string
+	}{
+		{"", []string{"X-Sluice-Tier", "no-such-tier", "X-Sluice-Cost", "100", "X-Sluice-Token", "a token that is none"}},
+		{"?lease=1&ttl=5", nil},
+		{"?deny_status=429", nil},
+		{"?lease=1", nil},
+		{"", []string{"Cookie", "a=" + strings.Repeat("b", 7000)}},
+	} {
+		of := fmt.Sprintf("key-%d", i)
+		for remaining := 1; remaining >= 0; remaining-- {
+			status, h, body := request(t, "POST", url+c.query, of, "some body", c.headers...)
+			wants(t, status, h, body, 200, fmt.Sprintf("POST /api/items%s %q", c.query, "some body"), "X-RateLimit-Remaining", strconv.Itoa(remaining))
+		}
+		status, h, body := request(t, "POST", url+c.query, of, "some body", c.headers...)
+		wants(t, status, h, body, 429, limited, "Retry-After", "60")
+	}
+}
+
+// Headers that are too long for the node, or for the gateway, are no way around the limit.
+func (p *program) longHeadersPassNothing(t *testing.T) {
+	url := p.start(t, startNode(t).HTTPAddr(), startAPI(t), true) + "/api/items"
+	for i, length := range []int{5_000, 15_000, 30_000, 60_000} {
+		for _, name := range []string{"X-Junk", "Cookie", "X-Request-Id", "X-Api-Key"} {
+			of, passed := fmt.Sprintf("key-%d-%s", i, name), 0
+			for range 3 {
+				status, _, body := request(t, "GET", url, of, "", name, strings.Repeat("j", length))
+				if status == 200 {
+					passed++
+				} else if status < 400 || status >= 500 {
+					t.Errorf("%s of %d bytes: %d %q", name, length, status, body)
+				}
+			}
+			if passed > 2 {
+				t.Errorf("%s of %d bytes: %d passed of a limit of 2", name, length, passed)
+			}
+		}
+	}
+}
+
+// runsHaveLeases shows that the API gets a run's lease, and can end the run by it.
+func runsHaveLeases(t *testing.T, p program) {
+	leases := make(chan string, 8)
+	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { leases <- r.Header.Get("X-RateLimit-Lease") }))
+	t.Cleanup(api.Close)
+	at := startNode(t).HTTPAddr()
+	url := p.start(t, at, strings.TrimPrefix(api.URL, "http://"), true) + "/api/runs/"
+	status, _, _ := request(t, "POST", url, key, "", "X-RateLimit-Lease", "a client's")
+	lease := <-leases
+	if status != 200 || lease == "" || lease == "a client's" {
+		t.Fatalf("the run: %d, lease %q", status, lease)
+	}
+	if status, h, body := request(t, "POST", url, key, ""); status != 429 || !strings.Contains(body, "concurrent runs") || h.Get("Retry-After") == "" {
+		t.Errorf("a run beyond the tier's: %d %q", status, body)
+	}
+	if status, _, body := request(t, "DELETE", "http://"+at+"/v1/leases/"+lease, "", ""); status != 204 {
+		t.Errorf("ending it: %d %q", status, body)
+	}
+	if status, _, body := request(t, "POST", url, key, ""); status != 200 {
+		t.Errorf("the next run: %d %q", status, body)
+	}
+}
+
+// nobody is an address where nobody listens.
+func nobody(t *testing.T) string {
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := lis.Addr().String()
-	lis.Close()
-	url := p.start(t, nobody, startAPI(t), failOpen) + "/api/items"
+	defer lis.Close()
+	return lis.Addr().String()
+}
+
+// hung is a limiter that takes requests and never answers.
+func hung(t *testing.T) string {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lis.Close() })
+	return lis.Addr().String()
+}
+
+// answering returns a limiter that answers all with a status, and a page of its own.
+func answering(status int) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			io.WriteString(w, "not for the client")
+		}))
+		t.Cleanup(s.Close)
+		return strings.TrimPrefix(s.URL, "http://")
+	}
+}
+
+func (p *program) failsOpen(t *testing.T, limiterAt string) {
+	url := p.start(t, limiterAt, startAPI(t), true) + "/api/items"
 	status, h, body := request(t, "POST", url, key, "some body")
-	if failOpen {
-		wants(t, status, h, body, 200, `POST /api/items "some body"`, "X-RateLimit-Limit", "")
-		return
-	}
-	if status != p.down || strings.Contains(body, "some body") {
-		t.Errorf("got %d %q, want %d", status, body, p.down)
-	}
+	wants(t, status, h, body, 200, `POST /api/items "some body"`, "X-RateLimit-Limit", "")
+}
+
+func (p *program) failsClosed(t *testing.T, limiterAt string) {
+	url := p.start(t, limiterAt, startAPI(t), false) + "/api/items"
+	status, h, body := request(t, "POST", url, key, "some body")
+	wants(t, status, h, body, 503, undecided, "Content-Type", "application/json", "Retry-After", "30", "Cache-Control", "no-store")
 }

@@ -7,6 +7,8 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"strings"
+	"unicode"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -73,13 +75,29 @@ func readJSON(w http.ResponseWriter, r *http.Request, m proto.Message) *contract
 	return nil
 }
 
-// place is where protojson says that it stopped.
-var place = regexp.MustCompile(`\(line \d+:\d+\)`)
+// place is where protojson says that it stopped: its line, and for a value of another kind the field.
+var place = regexp.MustCompile(`\((line \d+:\d+)\)(?:: invalid value for \w+ field (\w+):)?`)
 
 // whereIn returns the place in a parse error, and nothing of what stands there: that may be a key.
 func whereIn(err error) string {
-	if at := place.FindString(err.Error()); at != "" {
-		return " " + at
+	at := place.FindStringSubmatch(err.Error())
+	switch {
+	case at == nil:
+		return ""
+	case at[2] == "":
+		return " (" + at[1] + ")"
 	}
-	return ""
+	return " (" + at[1] + ": " + protoName(at[2]) + " is of another type)"
+}
+
+// protoName returns a field's name as the .proto files have it: ttl_ms for ttlMs.
+func protoName(jsonName string) string {
+	var b strings.Builder
+	for _, r := range jsonName {
+		if unicode.IsUpper(r) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }

@@ -3,10 +3,13 @@ package httpauth_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +18,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 	"github.com/overten/sluice/server/httpauth"
@@ -69,7 +72,7 @@ func TestBadJSONIsExplainedWithoutRepeatingIt(t *testing.T) {
 		``:                                    "is not a JSON CheckRequest",
 		`{"key": "sk_secret", "colour": 1}`:   "(line 1:",
 		`{"key": sk_secret}`:                  "(line 1:",
-		`{"key": "a", "cost": "sk_secret"}`:   "(line 1:",
+		`{"key": "a", "cost": "sk_secret"}`:   "(line 1:22: cost is of another type)",
 		`{"key": "sk_secret"} trailing`:       "is not a JSON CheckRequest",
 		`{"key": ""}`:                         "/key",
 		`{"key": "a", "cost": 1000000001}`:    "/cost",
@@ -101,7 +104,10 @@ func TestOpenAPIDescribesWhatIsServed(t *testing.T) {
 	var doc struct {
 		Paths      map[string]map[string]any
 		Components struct {
-			Schemas map[string]struct{ Properties map[string]any }
+			Schemas map[string]struct {
+				Properties map[string]any
+				Enum       []string
+			}
 		}
 	}
 	if err := yaml.Unmarshal(b, &doc); err != nil {
@@ -119,20 +125,40 @@ func TestOpenAPIDescribesWhatIsServed(t *testing.T) {
 	if len(doc.Paths) != 7 {
 		t.Errorf("%d paths are described", len(doc.Paths))
 	}
-	for _, message := range []proto.Message{new(sluicev1.CheckRequest), new(sluicev1.AcquireRequest), new(sluicev1.RenewRequest), new(sluicev1.ReleaseRequest)} {
-		of := message.ProtoReflect().Descriptor()
-		name := string(of.Name())
+	for name, schema := range doc.Components.Schemas {
+		of := sluicev1.File_sluice_v1_rate_limiter_proto.Messages().ByName(protoreflect.Name(name))
+		if of == nil {
+			enum := sluicev1.File_sluice_v1_rate_limiter_proto.Enums().ByName(protoreflect.Name(name))
+			if enum == nil && name != "Error" && name != "Status" {
+				t.Errorf("there is no message %s", name)
+			}
+			if enum != nil && len(schema.Enum) != enum.Values().Len() {
+				t.Errorf("%s: described are %v", name, schema.Enum)
+			}
+			for _, value := range schema.Enum {
+				if enum.Values().ByName(protoreflect.Name(value)) == nil {
+					t.Errorf("%s has no %s", name, value)
+				}
+			}
+			continue
+		}
 		var fields []string
 		for i := range of.Fields().Len() {
 			fields = append(fields, string(of.Fields().Get(i).Name()))
 		}
-		for property := range doc.Components.Schemas[name].Properties {
-			if !slices.Contains(fields, property) {
-				t.Errorf("%s has no field %s", name, property)
-			}
+		slices.Sort(fields)
+		if described := slices.Sorted(maps.Keys(schema.Properties)); !slices.Equal(described, fields) {
+			t.Errorf("%s: described are %v, its fields are %v", name, described, fields)
 		}
-		if len(fields) != len(doc.Components.Schemas[name].Properties) {
-			t.Errorf("%s has the fields %v", name, fields)
+	}
+	for _, reference := range regexp.MustCompile(`#/components/schemas/(\w+)`).FindAllStringSubmatch(string(b), -1) {
+		if _, ok := doc.Components.Schemas[reference[1]]; !ok {
+			t.Errorf("%s is not described", reference[1])
+		}
+	}
+	for _, method := range []string{"check", "acquire", "renew", "release"} {
+		if responses := fmt.Sprint(doc.Paths["/v1/"+method]["post"]); !strings.Contains(responses, "Response]") {
+			t.Errorf("%s: its answer has no schema", method)
 		}
 	}
 	if a := r.do(http.MethodGet, "/v1/openapi.yaml", ""); a.body != string(b) {
