@@ -1,17 +1,23 @@
 package rpc
 
-import "net"
+import (
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
 
-// A wipingListener accepts connections that keep no byte once it was read: what they
-// buffer holds API keys. The server must read from them without a buffer of its own.
-type wipingListener struct{ net.Listener }
+// A fairListener accepts connections that no client gains from abusing: fairConn says how. The
+// server must read from them without a buffer of its own.
+type fairListener struct{ net.Listener }
 
-func (l wipingListener) Accept() (net.Conn, error) {
+func (l fairListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &wipingConn{Conn: c, buf: make([]byte, firstBuffer)}, nil
+	return &fairConn{Conn: c, buf: make([]byte, firstBuffer), share: leastShare}, nil
 }
 
 // An idle connection keeps a small buffer; one that fills it gets one twice as large.
@@ -20,25 +26,56 @@ const (
 	readBuffer  = 32 << 10
 )
 
-// wipingConn is a buffered reader on a connection. Reads come from one goroutine at a
-// time, as grpc does.
-type wipingConn struct {
+// A connection that always has more to say than is read at once takes turns with what else is to
+// be done, and reads leastShare at first, some four calls. If its turn comes within longTurn it reads
+// twice as much from then on, else half as much: its calls are all under way as soon as they are
+// read, and would hold up those of others.
+const (
+	longTurn   = time.Millisecond
+	leastShare = 256
+)
+
+// While a client takes no answers, nothing more is read from it: what is answered must be kept
+// until it is taken, without a bound. It is given up after stuckTimeout. That a client takes none
+// shows in one write that goes on while so much was read that it was read in stuckReads steps.
+const (
+	stuckReads   = 8
+	stuckTimeout = 20 * time.Second
+)
+
+// fairConn is a buffered reader on a connection. It keeps no byte once it was read: what it buffers
+// holds API keys. Reads come from one goroutine at a time, and writes too, as grpc does.
+type fairConn struct {
 	net.Conn
 	buf  []byte
 	r, w int // buf[r:w] was not read yet; all else is zero
+
+	share int  // bytes that are read at once
+	more  bool // the last read took its share: there may be more
+
+	writes atomic.Uint64 // writes that began and that ended: odd during one
+	during uint64        // writes, when last read;
+	reads  int           // reads, one after another, that fell into the same write
 }
 
-func (c *wipingConn) Read(p []byte) (int, error) {
+func (c *fairConn) Read(p []byte) (int, error) {
 	if c.r == c.w {
 		if c.w == len(c.buf) && len(c.buf) < readBuffer { // and all of it is zero
 			c.buf = make([]byte, 2*len(c.buf))
 			c.r, c.w = 0, 0
 		}
-		if len(p) >= len(c.buf) {
-			return c.Conn.Read(p)
+		if err := c.awaitTaken(); err != nil {
+			return 0, err
 		}
-		n, err := c.Conn.Read(c.buf)
-		c.r, c.w = 0, n
+		c.takeTurn()
+		if len(p) >= len(c.buf) {
+			n, err := c.Conn.Read(p)
+			c.more = n == len(p)
+			return n, err
+		}
+		room := min(len(c.buf), c.share)
+		n, err := c.Conn.Read(c.buf[:room])
+		c.r, c.w, c.more = 0, n, n == room
 		if n == 0 {
 			return 0, err
 		}
@@ -48,4 +85,48 @@ func (c *wipingConn) Read(p []byte) (int, error) {
 	clear(c.buf[c.r : c.r+n])
 	c.r += n
 	return n, nil
+}
+
+// takeTurn lets others run, if there is more to read than was.
+func (c *fairConn) takeTurn() {
+	if !c.more {
+		return
+	}
+	began := time.Now()
+	runtime.Gosched()
+	c.share = shareAfter(c.share, time.Since(began))
+}
+
+// shareAfter is what a connection reads at once that read share until then, after its turn was so
+// late.
+func shareAfter(share int, late time.Duration) int {
+	if late > longTurn {
+		return max(share/2, leastShare)
+	}
+	return min(share*2, readBuffer)
+}
+
+// awaitTaken waits while the client takes no answers. It returns an error if it is to be given up.
+func (c *fairConn) awaitTaken() error {
+	writes := c.writes.Load()
+	if writes%2 == 0 || writes != c.during {
+		c.during, c.reads = writes, 0
+		return nil
+	}
+	if c.reads++; c.reads < stuckReads {
+		return nil
+	}
+	for began, pause := time.Now(), time.Millisecond; c.writes.Load() == writes; pause = min(2*pause, 50*time.Millisecond) {
+		if time.Since(began) > stuckTimeout {
+			return os.ErrDeadlineExceeded
+		}
+		time.Sleep(pause)
+	}
+	return nil
+}
+
+func (c *fairConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	defer c.writes.Add(1)
+	return c.Conn.Write(p)
 }

@@ -98,7 +98,7 @@ func (s *Server) SetServing(serving bool) {
 func Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
-		grpc.ReadBufferSize(0), // connections buffer by themselves: see wipingConn
+		grpc.ReadBufferSize(0), // connections buffer by themselves: see fairConn
 		grpc.NumStreamWorkers(workers),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -110,7 +110,7 @@ func Options() []grpc.ServerOption {
 }
 
 // Listen wraps a listener for a server with Options.
-func Listen(lis net.Listener) net.Listener { return wipingListener{lis} }
+func Listen(lis net.Listener) net.Listener { return fairListener{lis} }
 
 // Serve accepts connections until the Server is shut down. It returns nil then.
 func (s *Server) Serve(lis net.Listener) error {

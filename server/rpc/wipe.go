@@ -5,7 +5,7 @@ import "encoding/binary"
 // A node holds no API key longer than a call lasts. A key that was merely dropped would
 // stay in memory until that is used again, for a core dump or a debugger to find. So
 //
-//   - connections keep nothing that was read from them (wipingConn),
+//   - connections keep nothing that was read from them (fairConn),
 //   - a request is not copied out of the bytes that it came in (unmarshal), and these are
 //     overwritten when the call is over (inbound.wipe),
 //   - where bytes must be copied, it is done by move,
