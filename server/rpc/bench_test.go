@@ -56,7 +56,7 @@ func benchmarkBatch(b *testing.B, keys, hits int) {
 		if in.err != nil {
 			b.Fatal(in.err)
 		}
-		count := s.begin(metrics.CheckStream)
+		count := s.begin(metrics.CheckStream, "")
 		of, err := s.decideAll(nil, &count, newBatchAnswer(2, nil, len(in.checks)), in.checks)
 		if err != nil {
 			b.Fatal(err)
