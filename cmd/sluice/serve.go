@@ -23,6 +23,7 @@ import (
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/server"
+	"github.com/overten/sluice/server/trace"
 )
 
 // logFlags choose how a long-running command logs.
@@ -61,6 +62,7 @@ type serveFlags struct {
 	httpFields                          bool
 	envoyRateLimit, envoyAuthz          bool
 	maxKeys                             int
+	traceEndpoint                       string
 	logs                                logFlags
 	ports                               portFlags
 
@@ -149,6 +151,8 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 85 bytes each")
 	to.StringVar(&f.whenFull, "when-full", "closed", "what becomes of new keys beyond --max-keys: open (allowed uncounted) or closed (denied)")
 
+	to.StringVar(&f.traceEndpoint, "trace-endpoint", "", "`host:port` or URL of an OpenTelemetry collector (OTLP over gRPC) that is told of calls with a sampled traceparent; default that of OTEL_EXPORTER_OTLP_ENDPOINT; none: nothing is traced")
+
 	to.StringVar(&f.name, "name", "", "unique `name` in the cluster, the same after a restart (default the host's name)")
 	to.StringVar(&f.peer, "peer", "127.0.0.1:7071", "`address` for other nodes")
 	to.StringVar(&f.gossip, "gossip", "127.0.0.1:7946", "`address` for gossip, TCP and UDP")
@@ -201,6 +205,9 @@ func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 		if c.HTTPTokens, err = readTokens(f.httpTokenFile); err != nil {
 			return c, fmt.Errorf("--http-token-file: %w", err)
 		}
+	}
+	if f.traceEndpoint != "" || trace.Wanted() {
+		c.Trace = &trace.Config{Endpoint: f.traceEndpoint}
 	}
 	if c.WhenFull, err = parseWhenFull(f.whenFull); err != nil {
 		return c, err

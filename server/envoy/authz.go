@@ -50,10 +50,7 @@ func (s *authz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 			"Content-Type": {"application/json"}, "Cache-Control": {"no-store"},
 		}), nil
 	}
-	if id := headers["x-request-id"]; contract.ValidRequestID(id) {
-		ctx = metadata.NewIncomingContext(ctx, metadata.Pairs("x-request-id", id))
-	}
-	answer, err := s.limiter.Check(ctx, ask)
+	answer, err := s.limiter.Check(passOn(ctx, headers), ask)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +63,26 @@ func (s *authz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 		Status:       &spb.Status{Code: int32(codes.OK)},
 		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{ResponseHeadersToAdd: options(h)}},
 	}, nil
+}
+
+// passOn returns a context in which the limiter gets the id of the checked request, and the trace
+// that it belongs to, in place of those of Envoy's own call.
+func passOn(ctx context.Context, headers map[string]string) context.Context {
+	md, _ := metadata.FromIncomingContext(ctx) // a copy
+	if md == nil {
+		md = make(metadata.MD)
+	}
+	if id := headers["x-request-id"]; contract.ValidRequestID(id) {
+		md.Set("x-request-id", id)
+	}
+	if parent := headers["traceparent"]; parent != "" {
+		md.Set("traceparent", parent)
+		md.Delete("tracestate")
+		if state := headers["tracestate"]; state != "" {
+			md.Set("tracestate", state)
+		}
+	}
+	return metadata.NewIncomingContext(ctx, md)
 }
 
 // denied is the answer for a request that does not pass.
