@@ -88,6 +88,9 @@ alone; others may join it.
 The file of --policy is read again when it changes, and on SIGHUP. One that is wrong is
 refused, and the old one stays. What was counted is kept.
 
+With --trace-endpoint, or OTEL_EXPORTER_OTLP_ENDPOINT in the environment, calls that come with
+a sampled traceparent are told to an OpenTelemetry collector. A node begins no trace itself.
+
 Without --policy it has the tiers free (10 requests a minute, 2 runs), pro (60, 10) and
 enterprise (600, 50). Without --key-file a node that joins none makes a secret of its own:
 lease ids are then void after a restart; one with --join uses a secret that everybody
@@ -151,7 +154,7 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 85 bytes each")
 	to.StringVar(&f.whenFull, "when-full", "closed", "what becomes of new keys beyond --max-keys: open (allowed uncounted) or closed (denied)")
 
-	to.StringVar(&f.traceEndpoint, "trace-endpoint", "", "`host:port` or URL of an OpenTelemetry collector (OTLP over gRPC) that is told of calls with a sampled traceparent; default that of OTEL_EXPORTER_OTLP_ENDPOINT; none: nothing is traced")
+	to.StringVar(&f.traceEndpoint, "trace-endpoint", "", "`address` of an OpenTelemetry collector, OTLP over gRPC: host:port, or https://host:port for TLS (default that of OTEL_EXPORTER_OTLP_ENDPOINT; none: nothing is traced)")
 
 	to.StringVar(&f.name, "name", "", "unique `name` in the cluster, the same after a restart (default the host's name)")
 	to.StringVar(&f.peer, "peer", "127.0.0.1:7071", "`address` for other nodes")
