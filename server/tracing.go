@@ -12,5 +12,13 @@ func openTracer(c *Config) (*trace.Tracer, error) {
 	if c.Cluster != nil {
 		of.Node, of.Version = c.Cluster.Name, c.Cluster.Version
 	}
-	return trace.New(of)
+	t, err := trace.New(of)
+	if err == nil {
+		to := of.Endpoint
+		if to == "" {
+			to = "that of the environment"
+		}
+		c.Log.Info("calls with a sampled traceparent are traced", "collector", to)
+	}
+	return t, err
 }

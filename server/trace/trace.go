@@ -87,7 +87,7 @@ func endpoint(s string) (string, error) {
 		at = "http://" + at
 	}
 	u, err := url.Parse(at)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Hostname() == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" {
 		return "", fmt.Errorf("%q is neither host:port nor http(s)://host:port", s)
 	}
 	return at, nil

@@ -27,7 +27,7 @@ func TestEndpoints(t *testing.T) {
 	for s, want := range map[string]string{
 		"127.0.0.1:4317": "http://127.0.0.1:4317", "collector:4317": "http://collector:4317", "[::1]:4317": "http://[::1]:4317",
 		"https://collector:4317": "https://collector:4317", "http://collector:4317/": "http://collector:4317/",
-		"collector": "", "ftp://collector:4317": "", ":4317": "", "http://collector:4317/v1/traces": "", "a b:1": "", "::": "",
+		"collector": "", "ftp://collector:4317": "", "https://u:p@collector:4317": "", ":4317": "", "http://collector:4317/v1/traces": "", "a b:1": "", "::": "",
 	} {
 		got, err := endpoint(s)
 		if got != want || (err == nil) != (want != "") {
