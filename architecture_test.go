@@ -54,8 +54,10 @@ var rules = []struct {
 	{"server", "", "github.com/spf13/", "only the command knows its flags"},
 	{"server/admin", "", module + "proto/sluice/v1", "faces for gateways alone speak the public proto"},
 	{"server/metrics", "", module + "proto/sluice/v1", "faces for gateways alone speak the public proto"},
+	{"server/rpc", "", module + "server/trace", "who is traced says what it needs of who traces"},
 	{"server/httpauth", "", module + "server/rpc", "faces know each other by the API only"},
 	{"server/envoy", "", module + "server/rpc", "faces know each other by the API only"},
+	{"", "server/trace", "go.opentelemetry.io/", "one package knows who is told of traces"},
 	{"", "server/envoy", "github.com/envoyproxy/", "one package speaks Envoy's protocols"},
 	{"", "server/httpauth", "github.com/dunglas/httpsfv", "one package writes structured fields"},
 }

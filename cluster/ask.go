@@ -71,7 +71,15 @@ func (h *handler) Decide(ctx context.Context, calls []*peer.Call, done func(i in
 		}
 	}
 	h.counts.received.Add(uint64(len(calls)))
-	(*Node)(h).Decide(ctx, calls, done)
+	n := (*Node)(h)
+	if spans := n.traceDecide(calls); spans != nil {
+		told := done
+		done = func(i int, a peer.Answer) {
+			spans.end(i, a)
+			told(i, a)
+		}
+	}
+	n.Decide(ctx, calls, done)
 }
 
 // check decides a check here. It returns false if this node does not decide for the
@@ -213,11 +221,14 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 		c.Hops++
 		calls[j] = &c
 	}
+	spans := n.traceForward(calls, to)
 	asked := n.Clock()
 	var mu sync.Mutex // guards again
 	var again []int
 	n.transport.Forward(q.ctx, to, calls, func(j int, a peer.Answer) {
 		i := group[j]
+		a.Forwarded = true
+		spans.end(j, a)
 		n.counts.came(&a)
 		if !a.Undecided || calls[j].Hops > 1 {
 			n.remember(calls[j], a, asked)

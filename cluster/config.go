@@ -40,6 +40,7 @@ type Config struct {
 	MaxKeys  int
 	WhenFull limiter.WhenFull
 	Log      *slog.Logger
+	Tracer   Tracer // nil: nothing is traced
 
 	Listen     func(address string) (net.Listener, error) // opens the port for other nodes; nil: as usual
 	PeerServer []grpc.ServerOption                        // of that port, as credentials; may be nil

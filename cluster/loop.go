@@ -68,6 +68,7 @@ func (n *Node) tick(ctx context.Context) {
 // tickLocked lets time pass, for the machine and for who waits.
 func (n *Node) tickLocked(m *ownership.Machine, now limiter.Instant) {
 	m.Tick(now)
+	n.tellLossesLocked(m, now)
 	for p := range n.waiters.of {
 		n.reviewLocked(p)
 	}
@@ -170,7 +171,7 @@ func (n *Node) take(view *ring.View, members []gossip.Meta) (ready []outcome) {
 	if n.view != nil && n.view.ID() == view.ID() {
 		return nil
 	}
-	n.Log.Info("the cluster changed", "view", viewID(view.ID()), "members", len(view.Members()), "was", n.viewSizeLocked())
+	n.Log.Info("the cluster changed", changed(n.view, view)...)
 	n.view = view
 	n.counts.views.Add(1)
 	if n.machine == nil {
@@ -180,13 +181,6 @@ func (n *Node) take(view *ring.View, members []gossip.Meta) (ready []outcome) {
 	n.machine.SetView(n.Clock(), view)
 	n.topology.members(view, members, n.meta())
 	return n.flushLocked()
-}
-
-func (n *Node) viewSizeLocked() int {
-	if n.view == nil {
-		return 0
-	}
-	return len(n.view.Members())
 }
 
 // riseAbove takes a higher boot number if another life of this name had one, unless this

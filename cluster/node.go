@@ -47,6 +47,7 @@ type Node struct {
 	refusing atomic.Bool // too few members are in view
 	stalls   stalls
 	counts   counts
+	losses   losses // guarded by mu
 
 	dirty  chan struct{} // there are changes to copy
 	joined chan struct{} // closed when the node has its first view

@@ -24,6 +24,7 @@ import (
 	"github.com/overten/sluice/server/metrics"
 	"github.com/overten/sluice/server/rpc"
 	"github.com/overten/sluice/server/secure/securerpc"
+	"github.com/overten/sluice/server/trace"
 )
 
 // Partitions is how many slices the key space has. All nodes of a cluster must agree on
@@ -41,7 +42,10 @@ type Config struct {
 	MaxKeys    int              // keys with history or leases at a time
 	WhenFull   limiter.WhenFull // how new keys are treated when there are so many
 	Log        *slog.Logger     // nil: slog.Default
-	Clock      rpc.Clock        // nil: rpc.NewClock()
+	// Trace says where the spans of calls go that are traced; Node and Log in it are set by Start.
+	// nil: nothing is traced.
+	Trace *trace.Config
+	Clock rpc.Clock // nil: rpc.NewClock()
 
 	Cluster       *cluster.Config // how it takes part in a cluster; nil: it is alone, for good
 	HTTP          string          // address for gateways that ask over HTTP, host:port; "": none
@@ -67,6 +71,7 @@ type Node struct {
 	http    *httpauth.Server // nil: none
 	httpAt  net.Listener
 	guards  guards
+	tracer  *trace.Tracer // nil: nothing is traced
 
 	phase   atomic.Int32       // a phase
 	stop    context.CancelFunc // ends the background work
@@ -128,6 +133,9 @@ func Start(c Config) (_ *Node, err error) {
 			n.abandon()
 		}
 	}()
+	if n.tracer, err = openTracer(&c); err != nil {
+		return nil, err
+	}
 	if n.lis, err = n.listen(c.GRPC); err != nil {
 		return nil, fmt.Errorf("gRPC for gateways: %w", err)
 	}
@@ -174,6 +182,9 @@ func (n *Node) join(c *Config, secrets limiter.Secrets) (err error) {
 		return now
 	}
 	n.protectPeers(&of)
+	if n.tracer != nil {
+		of.Tracer = n.tracer.Cluster()
+	}
 	n.cluster, err = cluster.Start(of)
 	if err != nil {
 		return err
@@ -192,6 +203,9 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	}
 	if n.cluster != nil {
 		of.Cluster, of.Topology = n.cluster, topology{n.cluster}
+	}
+	if n.tracer != nil {
+		of.Tracer = n.tracer
 	}
 	n.metrics.SetReader(n.readings)
 	n.rpc = rpc.NewServer(of)
@@ -275,6 +289,9 @@ func (n *Node) abandon() {
 			_ = lis.Close()
 		}
 	}
+	if n.tracer != nil {
+		n.tracer.Shutdown(context.Background())
+	}
 }
 
 // Addr returns the address for gateways.
@@ -330,6 +347,9 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		}
 	}
 	n.workers.Wait()
+	if n.tracer != nil {
+		n.tracer.Shutdown(ctx)
+	}
 	n.log.Info("stopped")
 	return err
 }

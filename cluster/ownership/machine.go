@@ -97,6 +97,7 @@ type Machine struct {
 	aloneFrom limiter.Instant // not before this may the node believe itself alone
 	rounds    uint64          // the number of the last one
 	ended     RoundCounts     // how they ended
+	lost      uint64          // times that it began with nothing where there was something
 	frozen    int             // partitions that are being handed over, by the last count
 
 	urgent   bool    // what was learned may let any partition go on

@@ -187,6 +187,7 @@ func (m *Machine) beginEmpty(pt *part, r *round) {
 	if was == 0 {
 		return
 	}
+	m.lost++
 	m.Store.Doubt(pt.id, limiter.Degraded, m.now, m.Lost == LostHalf)
 	m.take(pt)
 	if m.Lost == LostClosed {

@@ -23,6 +23,9 @@ type RoundCounts [Begin + 1]struct{ Won, Withdrawn uint64 }
 // Rounds returns how the rounds have ended that this node stood in.
 func (m *Machine) Rounds() RoundCounts { return m.ended }
 
+// LostPartitions returns how often this node began with nothing in place of a state that was lost.
+func (m *Machine) LostPartitions() uint64 { return m.lost }
+
 // Status returns a summary of what the node has.
 func (m *Machine) Status() Status {
 	s := Status{Enough: m.enough()}

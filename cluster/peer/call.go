@@ -41,9 +41,14 @@ type Call struct {
 
 	Ref limiter.LeaseRef // Renew, Release
 
+	Trace    *Trace          // nil: nobody traces the call
 	Hops     int             // how often the call was forwarded, this time included. 0 to 255
 	Deadline limiter.Instant // by the clock of whoever has the Call: after it nobody waits for the answer
 }
+
+// A Trace names the span of a trace that a call belongs to, as W3C's traceparent does: the id of
+// the trace, that of the span, and the flags.
+type Trace [16 + 8 + 1]byte
 
 // An Answer is what became of a Call. At most one of Undecided, Unknown and Err is set; else
 // the call was decided.
@@ -56,6 +61,7 @@ type Answer struct {
 	Left     time.Duration // Renew: how long the lease has
 	Released bool
 
+	Forwarded bool   // another node answered. It does not travel
 	Undecided bool   // certainly not decided: it may be asked again, elsewhere
 	Holder    string // with Undecided: the node that holds the partition, as a hint; may be empty
 	Unknown   bool   // it was written to the node, and no answer came

@@ -90,6 +90,9 @@ func appendCall(b []byte, id uint64, c *Call, remaining time.Duration) []byte {
 		b = appendBool(b, 8, c.Explain)
 		b = appendUint(b, 9, uint64(min(max(c.Hops, 0), math.MaxUint8)))
 		b = appendUint(b, 10, uint64(max(remaining, time.Microsecond)/time.Microsecond))
+		if c.Trace != nil {
+			b = protowire.AppendBytes(protowire.AppendTag(b, 19, protowire.BytesType), c.Trace[:])
+		}
 		if c.Kind == Check {
 			return b
 		}
@@ -155,6 +158,8 @@ func (c *asked) parse(b []byte) error {
 			ttl = value
 		case 18:
 			leaseTier = value
+		case 19:
+			c.Trace = traceOf(bytes)
 		}
 		return nil
 	})
@@ -175,6 +180,15 @@ func (c *asked) parse(b []byte) error {
 		c.Key, c.Run, c.Nonce = limiter.Key{}, limiter.RunHash{}, 0
 	}
 	return nil
+}
+
+// traceOf returns the trace that b names, nil if it names none.
+func traceOf(b []byte) *Trace {
+	if len(b) != len(Trace{}) {
+		return nil
+	}
+	t := Trace(b)
+	return &t
 }
 
 // maxRemaining bounds how far ahead a deadline may be, in microseconds: an hour.

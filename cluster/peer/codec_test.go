@@ -375,6 +375,7 @@ func FuzzFrame(f *testing.F) {
 
 func FuzzCalls(f *testing.F) {
 	f.Add(goldenRequest())
+	f.Add(tracedRequest())
 	f.Add(goldenResponse())
 	p := post{hello: goldenHello, letters: [][]byte{[]byte("one")}, part: []byte("part"), hasPart: true}
 	f.Add(p.encodeWire())
@@ -391,6 +392,7 @@ func FuzzCalls(f *testing.F) {
 			if err := again.parseWire(wire); err != nil || len(again.calls) != len(q.calls) {
 				t.Fatalf("%v: %+v became %+v", err, q, again)
 			}
+			agreesOnTraces(t, b, q.calls)
 		}
 		_ = new(answers).parseWire(b)
 		_ = new(post).parseWire(b)

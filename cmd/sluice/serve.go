@@ -22,6 +22,7 @@ import (
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/server"
+	"github.com/overten/sluice/server/trace"
 )
 
 // logFlags choose how a long-running command logs.
@@ -60,6 +61,7 @@ type serveFlags struct {
 	httpFields                          bool
 	envoyRateLimit, envoyAuthz          bool
 	maxKeys                             int
+	traceEndpoint                       string
 	logs                                logFlags
 	ports                               portFlags
 
@@ -84,6 +86,9 @@ alone; others may join it.
 
 The file of --policy is read again when it changes, and on SIGHUP. One that is wrong is
 refused, and the old one stays. What was counted is kept.
+
+With --trace-endpoint, or OTEL_EXPORTER_OTLP_ENDPOINT in the environment, calls that come with
+a sampled traceparent are told to an OpenTelemetry collector. A node begins no trace itself.
 
 Without --policy it has the tiers free (10 requests a minute, 2 runs), pro (60, 10) and
 enterprise (600, 50). Without --key-file a node that joins none makes a secret of its own:
@@ -148,6 +153,8 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 85 bytes each")
 	to.StringVar(&f.whenFull, "when-full", "closed", "what becomes of new keys beyond --max-keys: open (allowed uncounted) or closed (denied)")
 
+	to.StringVar(&f.traceEndpoint, "trace-endpoint", "", "`address` of an OpenTelemetry collector, OTLP over gRPC: host:port, or https://host:port for TLS (default that of OTEL_EXPORTER_OTLP_ENDPOINT; none: nothing is traced)")
+
 	to.StringVar(&f.name, "name", "", "unique `name` in the cluster, the same after a restart (default the host's name)")
 	to.StringVar(&f.peer, "peer", "127.0.0.1:7071", "`address` for other nodes")
 	to.StringVar(&f.gossip, "gossip", "127.0.0.1:7946", "`address` for gossip, TCP and UDP")
@@ -195,6 +202,9 @@ func (f *serveFlags) config(log *slog.Logger) (c server.Config, err error) {
 	case len(f.join) > 0:
 		log.Warn("without --key-file this cluster uses a secret that everybody knows: for development only")
 		c.Secret = []byte("sluice development secret")
+	}
+	if f.traceEndpoint != "" || trace.Wanted() {
+		c.Trace = &trace.Config{Endpoint: f.traceEndpoint}
 	}
 	if c.WhenFull, err = parseWhenFull(f.whenFull); err != nil {
 		return c, err

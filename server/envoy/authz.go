@@ -49,7 +49,7 @@ func (s *authz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 	}
 	d := unknownKey
 	if ask.Key = contract.APIKey(headers["authorization"], headers["x-api-key"]); ask.Key != "" {
-		answer, err := s.limiter.Check(metadata.NewIncomingContext(ctx, metadata.Pairs("x-request-id", id)), ask)
+		answer, err := s.limiter.Check(passOn(ctx, headers, id), ask)
 		if err != nil {
 			return nil, err
 		}
@@ -64,6 +64,24 @@ func (s *authz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 		Status:       &spb.Status{Code: int32(codes.OK)},
 		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{ResponseHeadersToAdd: options(h)}},
 	}, nil
+}
+
+// passOn returns a context in which the limiter gets the id of the checked request, and the trace
+// that it belongs to, in place of those of Envoy's own call.
+func passOn(ctx context.Context, headers map[string]string, id string) context.Context {
+	md, _ := metadata.FromIncomingContext(ctx) // a copy
+	if md == nil {
+		md = make(metadata.MD)
+	}
+	md.Set("x-request-id", id)
+	if parent := headers["traceparent"]; parent != "" {
+		md.Set("traceparent", parent)
+		md.Delete("tracestate")
+		if state := headers["tracestate"]; state != "" {
+			md.Set("tracestate", state)
+		}
+	}
+	return metadata.NewIncomingContext(ctx, md)
 }
 
 // denied is the answer for a request that does not pass.

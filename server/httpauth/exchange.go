@@ -30,7 +30,7 @@ func (s *Server) around(next http.Handler) http.Handler {
 		}
 		w.Header().Set(contract.HeaderRequestID, id)
 		w.Header().Set("Cache-Control", "no-store")
-		ctx, cancel := context.WithTimeout(metadata.NewIncomingContext(r.Context(), metadata.Pairs("x-request-id", id)), decideTime)
+		ctx, cancel := context.WithTimeout(metadata.NewIncomingContext(r.Context(), passedOn(r.Header, id)), decideTime)
 		defer cancel()
 		defer func() {
 			if p := recover(); p != nil {
@@ -40,6 +40,19 @@ func (s *Server) around(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// passedOn is the metadata that the limiter gets of a request: its id, and the trace that it
+// belongs to.
+func passedOn(h http.Header, id string) metadata.MD {
+	md := metadata.Pairs("x-request-id", id)
+	if parent := h.Get("Traceparent"); parent != "" {
+		md.Set("traceparent", parent)
+		if state := h.Get("Tracestate"); state != "" {
+			md.Set("tracestate", state)
+		}
+	}
+	return md
 }
 
 // trusted tells whether the caller shows one of the tokens.

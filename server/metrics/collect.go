@@ -77,14 +77,14 @@ func (t *Tier) collect(to chan<- prometheus.Metric, name string) {
 	for call := range shadowedCalls {
 		for r := range limiter.Reason(reasons) {
 			if n := add(func(s Stripe) *atomic.Uint64 { return t.Shadowed(s, call, r) }); n > 0 {
-				to <- counter(shadowedDesc, n, name, shadowedNames[call], reasonName(r))
+				to <- counter(shadowedDesc, n, name, shadowedNames[call], ReasonName(r))
 			}
 		}
 	}
 	for r := range reasons {
 		for e := range degrees {
 			d := &limiter.Decision{Reason: limiter.Reason(r), Exactness: limiter.Exactness(e)}
-			labels := []string{name, reasonName(d.Reason), exactnessName(d.Exactness)}
+			labels := []string{name, ReasonName(d.Reason), ExactnessName(d.Exactness)}
 			if n := add(func(s Stripe) *atomic.Uint64 { return t.Checks(s, d) }); n > 0 {
 				to <- counter(checksDesc, n, labels...)
 			}
@@ -117,8 +117,8 @@ func counter(d *prometheus.Desc, n uint64, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 }
 
-// reasonName is how a reason reads in a label: as in the API, but for what was allowed.
-func reasonName(r limiter.Reason) string {
+// ReasonName is how a reason reads in a label: as in the API, but for what was allowed.
+func ReasonName(r limiter.Reason) string {
 	names := [...]string{
 		limiter.ReasonNone:               "allowed",
 		limiter.ReasonRateLimited:        "rate_limited",
@@ -129,10 +129,11 @@ func reasonName(r limiter.Reason) string {
 		limiter.ReasonKeySuspended:       "key_suspended",
 		limiter.ReasonTableFull:          "table_full",
 	}
-	return names[r]
+	return names[r%reasons]
 }
 
-func exactnessName(e limiter.Exactness) string {
+// ExactnessName is how a degree of exactness reads in a label.
+func ExactnessName(e limiter.Exactness) string {
 	names := [degrees]string{limiter.Undecided: "undecided", limiter.Exact: "exact", limiter.Recovering: "recovering", limiter.Degraded: "degraded"}
-	return names[e]
+	return names[e%degrees]
 }

@@ -52,6 +52,16 @@ func (t *Tier) Acquisitions(s Stripe, reason limiter.Reason, exactness limiter.E
 	return &t.each[s%stripes].acquisitions[reason%reasons][exactness%degrees]
 }
 
+// Denials returns how many checks and acquisitions were counted as denied for that reason.
+func (t *Tier) Denials(why limiter.Reason) (n uint64) {
+	for e := range limiter.Exactness(degrees) {
+		d := &limiter.Decision{Reason: why, Exactness: e}
+		n += add(func(s Stripe) *atomic.Uint64 { return t.Checks(s, d) })
+		n += add(func(s Stripe) *atomic.Uint64 { return t.Acquisitions(s, why, e) })
+	}
+	return n
+}
+
 // A Tally counts what belongs to one call. Of many decisions those that follow each other
 // are often counted alike, and are then added at once. The zero Tally is ready, and must be
 // flushed at the end.

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 	"github.com/overten/sluice/server/metrics"
 )
 
@@ -54,7 +56,7 @@ func benchmarkBatch(b *testing.B, keys, hits int) {
 		if in.err != nil {
 			b.Fatal(in.err)
 		}
-		count := s.begin(metrics.CheckStream)
+		count := s.begin(metrics.CheckStream, "")
 		of, err := s.decideAll(nil, &count, newBatchAnswer(2, nil, len(in.checks)), in.checks)
 		if err != nil {
 			b.Fatal(err)
@@ -71,4 +73,42 @@ func benchmarkBatch(b *testing.B, keys, hits int) {
 		batch(i)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/checks, "ns/check")
+}
+
+// BenchmarkCheck measures a check on its whole way through a node but for grpc.
+func BenchmarkCheck(b *testing.B) {
+	check, request := checker(b, &Config{})
+	b.ReportAllocs()
+	for b.Loop() {
+		check(request)
+	}
+}
+
+// checker returns what decides a CheckRequest as grpc has it done, in a node as c says further.
+func checker(t testing.TB, c *Config) (check func(request []byte), request []byte) {
+	const partitions = 1021
+	var err error
+	if c.Table, err = limiter.NewTable(limiter.Config{Partitions: partitions, MaxKeys: 1000, LargestLimit: 600}); err != nil {
+		t.Fatal(err)
+	}
+	secrets := testSecrets(t, "the secret of the cluster")
+	now := limiter.Instant(time.Hour)
+	c.Hasher, c.Sealer, c.Policy, c.Log = limiter.NewHasher(secrets, partitions), limiter.NewSealer(secrets, partitions), policy.Default(), slog.New(slog.DiscardHandler)
+	c.Clock = func() (limiter.Instant, time.Time) {
+		now = now.Add(time.Second)
+		return now, start.Add(time.Duration(now))
+	}
+	s := newService(c)
+	handle := unary(metrics.Check, (*service).check).Handler
+	ctx := t.Context()
+	return func(request []byte) {
+		answer, err := handle(s, ctx, func(in any) error {
+			in.(receiver).receive(mem.SliceBuffer(bytes.Clone(request)))
+			return nil
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.(mem.Buffer).Free()
+	}, wire(t, &sluicev1.CheckRequest{Key: "sk_live_000000000000000000000001", Tier: "enterprise"})
 }

@@ -24,9 +24,8 @@ type call struct {
 	counting
 	ctx    context.Context
 	method string
-	id     string // the request id, "" as long as nobody asked for it
-	sent   bool   // the caller sent a request id
-	told   bool   // the caller was told the request id
+	sent   bool // the caller sent a request id
+	told   bool // the caller was told the request id
 }
 
 func newCall(ctx context.Context, method string) call {
@@ -124,7 +123,10 @@ func unary[I any, P request[I], R any](method metrics.Method, handle func(*servi
 				return nil, err
 			}
 			c := newCall(ctx, method.String())
-			c.counting = s.begin(method)
+			c.counting = s.begin(method, c.id)
+			if s.tracer != nil {
+				c.span = s.tracer.Begin(ctx, c.method)
+			}
 			defer func() { c.end(err) }()
 			defer c.finish(s.log, &err)
 			defer in.wipe()

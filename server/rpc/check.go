@@ -27,12 +27,12 @@ func (s *service) check(c *call, in *checkRequest) (mem.Buffer, error) {
 	case err != nil:
 		return nil, err
 	case away != nil:
-		away.Deadline = deadline(c.ctx, c.now)
+		away.Deadline, away.Trace = deadline(c.ctx, c.now), c.trace()
 		a, err := s.ask(c.ctx, away)
 		if err != nil {
 			return nil, err
 		}
-		c.answered(away, &a.Decision)
+		c.answered(away, &a)
 		d, windows = a.Decision, a.Windows
 		_, wall = s.read()
 	case !s.tellable(d.Permit):
@@ -116,8 +116,9 @@ func (s *service) complete(ctx context.Context, b *decided, until limiter.Instan
 	if len(b.away) == 0 {
 		return nil
 	}
+	trace := b.count.trace()
 	for _, c := range b.away {
-		c.Deadline = until
+		c.Deadline, c.Trace = until, trace
 	}
 	answers := s.cluster.Ask(ctx, b.away)
 	_, wall := s.read()
@@ -127,7 +128,7 @@ func (s *service) complete(ctx context.Context, b *decided, until limiter.Instan
 			b.answer.fail(err)
 			return
 		}
-		b.count.answered(b.away[i], &a.Decision)
+		b.count.answered(b.away[i], a)
 		b.answer.decision(&a.Decision, a.Windows, wall)
 	})
 	return nil
@@ -169,7 +170,8 @@ func (c *counting) decide(p *prepared, now limiter.Instant) (d limiter.Decision,
 		return d, nil, nil, p.err
 	case p.refused != limiter.ReasonNone:
 		d = limiter.Decision{Reason: p.refused, Exactness: limiter.Exact, Limit: limitOf(p.tier), Permit: math.MaxInt64}
-		c.refused(p.tier, &d)
+		c.told(p.tier, &d)
+		c.note(p, &d)
 		return d, nil, nil, nil
 	case c.strict:
 		return d, nil, elsewhere(p), nil
@@ -182,6 +184,7 @@ func (c *counting) decide(p *prepared, now limiter.Instant) (d limiter.Decision,
 		return d, nil, elsewhere(p), nil
 	}
 	c.checked(p.tier, p.key, &d)
+	c.note(p, &d)
 	return d, windows, nil, nil
 }
 

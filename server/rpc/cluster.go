@@ -87,7 +87,7 @@ func acquireCall(a *limiter.Acquisition) *peer.Call {
 // renewAll extends leases, each by the node that holds it.
 func (s *service) renewAll(c *call, req *sluicev1.RenewRequest) *sluicev1.RenewResponse {
 	resp := &sluicev1.RenewResponse{Results: make([]*sluicev1.LeaseRenewalResult, len(req.Leases))}
-	until := deadline(c.ctx, c.now)
+	until, trace := deadline(c.ctx, c.now), c.trace()
 	var calls []*peer.Call
 	var places []int
 	for i, l := range req.Leases {
@@ -96,10 +96,13 @@ func (s *service) renewAll(c *call, req *sluicev1.RenewRequest) *sluicev1.RenewR
 			resp.Results[i] = renewalError(err)
 			continue
 		}
-		calls = append(calls, &peer.Call{Kind: peer.Renew, Key: ref.Key, Ref: ref, TTL: ttl, Tier: c.rules.tierNames[ref.Tier], Deadline: until})
+		calls = append(calls, &peer.Call{Kind: peer.Renew, Key: ref.Key, Ref: ref, TTL: ttl, Tier: c.rules.tierNames[ref.Tier], Deadline: until, Trace: trace})
 		places = append(places, i)
 	}
 	for j, a := range s.cluster.Ask(c.ctx, calls) {
+		if c.span != nil && a.Forwarded {
+			c.span.Forwarded()
+		}
 		if err := answerError(a); err != nil {
 			resp.Results[places[j]] = renewalError(err)
 			continue

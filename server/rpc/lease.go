@@ -26,26 +26,26 @@ func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.Acqu
 	if err != nil {
 		return nil, err
 	}
-	wall := c.wall
+	a.Tier = tier
 	if refused != limiter.ReasonNone {
-		c.acquired(tier, refused, limiter.Exact)
-		return refusal(req, tier, refused, wall), nil
+		g := limiter.Grant{Reason: refused, Exactness: limiter.Exact}
+		c.granted(&a, &g)
+		return c.tellRun(&a, &g, false, refusal(req, tier, refused, c.wall)), nil
 	}
 	a.Key = s.hasher.Key(req.Key)
-	a.Tier = tier
 	a.Run = s.hasher.Run(req.RunId)
 	a.RequestID = c.requestID()
 	a.Nonce = rand.Uint64()
 	if s.cluster != nil {
 		asked := acquireCall(&a)
-		asked.Deadline = deadline(c.ctx, c.now)
+		asked.Deadline, asked.Trace = deadline(c.ctx, c.now), c.trace()
 		answer, err := s.ask(c.ctx, asked)
 		if err != nil {
 			return nil, err
 		}
-		_, wall = s.clock()
+		_, wall := s.clock()
 		c.granted(&a, &answer.Grant)
-		return s.grant(&a, answer.Grant, wall), nil
+		return c.tellRun(&a, &answer.Grant, answer.Forwarded, s.grant(&a, answer.Grant, wall)), nil
 	}
 	g, err := s.table.Acquire(&a, c.now)
 	switch {
@@ -55,7 +55,19 @@ func (s *service) acquire(c *call, req *sluicev1.AcquireRequest) (*sluicev1.Acqu
 		return nil, err
 	}
 	c.granted(&a, &g)
-	return s.grant(&a, g, wall), nil
+	return c.tellRun(&a, &g, false, s.grant(&a, g, c.wall)), nil
+}
+
+// tellRun tells trace and log of an acquisition what its caller is told, which it returns.
+func (c *call) tellRun(a *limiter.Acquisition, g *limiter.Grant, forwarded bool, resp *sluicev1.AcquireResponse) *sluicev1.AcquireResponse {
+	if !g.Granted && c.of.denials.due(g.Reason, c.now) {
+		wait := time.Duration(resp.GetRetryAfterMs()) * time.Millisecond
+		c.tellDenial(&denial{reason: g.Reason, wait: wait, run: a.RunID, task: a.TaskID})
+	}
+	if c.span != nil {
+		c.span.Decided(acquiredOf(a, g, forwarded))
+	}
+	return resp
 }
 
 // acquisition checks what req asks for, beside its key and tier.
@@ -201,9 +213,12 @@ func (s *service) release(c *call, req *sluicev1.ReleaseRequest) (*sluicev1.Rele
 		return &sluicev1.ReleaseResponse{Released: released}, err
 	}
 	// The deadline is the caller's, its being gone is not.
-	a, err := s.ask(context.WithoutCancel(c.ctx), &peer.Call{Kind: peer.Release, Key: ref.Key, Ref: ref, Deadline: deadline(c.ctx, c.now)})
+	a, err := s.ask(context.WithoutCancel(c.ctx), &peer.Call{Kind: peer.Release, Key: ref.Key, Ref: ref, Deadline: deadline(c.ctx, c.now), Trace: c.trace()})
 	if err != nil {
 		return nil, err
+	}
+	if c.span != nil && a.Forwarded {
+		c.span.Forwarded()
 	}
 	return &sluicev1.ReleaseResponse{Released: a.Released}, nil
 }

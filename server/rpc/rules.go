@@ -10,32 +10,52 @@ import (
 // from its beginning to its end.
 type rules struct {
 	policy    *policy.Policy
-	counts    map[*limiter.Tier]*metrics.Tier // of its tiers, and of nil
-	tierNames map[uint64]string               // by the hash in lease references
+	tiers     map[*limiter.Tier]ofTier // its tiers, and nil
+	tierNames map[uint64]string        // by the hash in lease references
 }
 
-func newRules(p *policy.Policy, sealer *limiter.Sealer, counts *metrics.Metrics) *rules {
+// ofTier is what is kept of a tier, by its name, from one policy to the next.
+type ofTier struct {
+	counts  *metrics.Tier
+	denials *denials
+}
+
+// newRules returns the rules of a policy. old are those before, nil if there are none.
+func newRules(p *policy.Policy, sealer *limiter.Sealer, counts *metrics.Metrics, old *rules) *rules {
 	tiers := p.Tiers()
-	r := &rules{policy: p, counts: make(map[*limiter.Tier]*metrics.Tier, len(tiers)+1), tierNames: make(map[uint64]string, len(tiers))}
-	r.counts[nil] = counts.Tier("")
+	r := &rules{policy: p, tiers: make(map[*limiter.Tier]ofTier, len(tiers)+1), tierNames: make(map[uint64]string, len(tiers))}
+	kept := make(map[string]*denials)
+	if old != nil {
+		for _, of := range old.tiers {
+			kept[of.denials.tier] = of.denials
+		}
+	}
+	add := func(tier *limiter.Tier, name string) {
+		of := ofTier{counts.Tier(name), kept[name]}
+		if of.denials == nil {
+			of.denials = newDenials(name, of.counts)
+		}
+		r.tiers[tier] = of
+	}
+	add(nil, "")
 	for _, tier := range tiers {
 		r.tierNames[sealer.Tier(tier.Name())] = tier.Name()
-		r.counts[tier] = counts.Tier(tier.Name())
+		add(tier, tier.Name())
 	}
 	return r
 }
 
-// countsOf returns the counts of a tier of the policy. Keys with limits of their own count for the
+// seek returns what is kept of a tier of the policy. Keys with limits of their own count for the
 // tier that these replace.
-func (r *rules) countsOf(tier *limiter.Tier) *metrics.Tier {
-	if of, ok := r.counts[tier]; ok {
+func (r *rules) seek(tier *limiter.Tier) ofTier {
+	if of, ok := r.tiers[tier]; ok {
 		return of
 	}
 	named, _ := r.policy.Tier(tier.Name())
-	return r.counts[named]
+	return r.tiers[named]
 }
 
 // SetPolicy has calls and batches that begin from now on go by p.
 func (s *Server) SetPolicy(p *policy.Policy) {
-	s.service.rules.Store(newRules(p, s.service.sealer, s.service.metrics))
+	s.service.rules.Store(newRules(p, s.service.sealer, s.service.metrics, s.service.rules.Load()))
 }

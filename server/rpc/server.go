@@ -36,6 +36,7 @@ type Config struct {
 	Clock   Clock
 	Log     *slog.Logger
 	Metrics *metrics.Metrics    // counts what it does; nil: nobody asks
+	Tracer  Tracer              // makes spans of calls that their callers trace; nil: nothing is traced
 	Options []grpc.ServerOption // further ones, such as credentials; interceptors are not run; may be nil
 
 	Cluster  Cluster  // decides what this node does not; nil: the table is this node's alone
@@ -68,14 +69,14 @@ func NewServer(c Config) *Server {
 
 func newService(c *Config) *service {
 	s := &service{
-		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, clock: c.Clock, log: c.Log, metrics: c.Metrics,
+		table: c.Table, hasher: c.Hasher, sealer: c.Sealer, clock: c.Clock, log: c.Log, metrics: c.Metrics, tracer: c.Tracer,
 		cluster: c.Cluster, strict: c.Cluster != nil && c.Cluster.Strict(),
 		draining: make(chan struct{}),
 	}
 	if s.metrics == nil {
 		s.metrics = metrics.New()
 	}
-	s.rules.Store(newRules(c.Policy, c.Sealer, s.metrics))
+	s.rules.Store(newRules(c.Policy, c.Sealer, s.metrics, nil))
 	return s
 }
 

@@ -41,6 +41,7 @@ type service struct {
 	metrics *metrics.Metrics
 	rules   atomic.Pointer[rules]
 	shadows shadows
+	tracer  Tracer // nil: nothing is traced
 
 	cluster Cluster // nil: this node is the only one
 	strict  bool    // the cluster's

@@ -104,7 +104,7 @@ func (b *batches) answer(in *streamRequest) error {
 		return nil
 	}
 	ctx := b.stream.Context()
-	count := b.begin(metrics.CheckStream)
+	count := b.begin(metrics.CheckStream, b.call.id)
 	of, err := b.decideBatch(ctx, in, &count)
 	if err != nil {
 		count.end(err)

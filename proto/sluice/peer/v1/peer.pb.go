@@ -2299,7 +2299,10 @@ type Call struct {
 	// How long the lease shall last, in nanoseconds.
 	TtlNs uint64 `protobuf:"varint,17,opt,name=ttl_ns,json=ttlNs,proto3" json:"ttl_ns,omitempty"`
 	// The keyed hash of the tier's name, as the lease id has it.
-	LeaseTier     uint64 `protobuf:"fixed64,18,opt,name=lease_tier,json=leaseTier,proto3" json:"lease_tier,omitempty"`
+	LeaseTier uint64 `protobuf:"fixed64,18,opt,name=lease_tier,json=leaseTier,proto3" json:"lease_tier,omitempty"`
+	// The span that asks, as of W3C's traceparent: the trace's id (16 bytes), the span's (8), and
+	// the flags (1). Of another length, or absent: nobody traces the call.
+	Trace         []byte `protobuf:"bytes,19,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2458,6 +2461,13 @@ func (x *Call) GetLeaseTier() uint64 {
 		return x.LeaseTier
 	}
 	return 0
+}
+
+func (x *Call) GetTrace() []byte {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
 }
 
 // ForwardResponse answers calls.
@@ -3990,7 +4000,7 @@ const file_sluice_peer_v1_peer_proto_rawDesc = "" +
 	"\x0eForwardRequest\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x15.sluice.peer.v1.HelloR\x05hello\x12\x14\n" +
 	"\x05stamp\x18\x02 \x01(\x03R\x05stamp\x12*\n" +
-	"\x05calls\x18\x03 \x03(\v2\x14.sluice.peer.v1.CallR\x05calls\"\xf0\x03\n" +
+	"\x05calls\x18\x03 \x03(\v2\x14.sluice.peer.v1.CallR\x05calls\"\x86\x04\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12(\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x14.sluice.peer.v1.KindR\x04kind\x12\x1c\n" +
@@ -4014,7 +4024,8 @@ const file_sluice_peer_v1_peer_proto_rawDesc = "" +
 	"request_id\x18\x10 \x01(\tR\trequestId\x12\x15\n" +
 	"\x06ttl_ns\x18\x11 \x01(\x04R\x05ttlNs\x12\x1d\n" +
 	"\n" +
-	"lease_tier\x18\x12 \x01(\x06R\tleaseTierB\a\n" +
+	"lease_tier\x18\x12 \x01(\x06R\tleaseTier\x12\x14\n" +
+	"\x05trace\x18\x13 \x01(\fR\x05traceB\a\n" +
 	"\x05_cost\"p\n" +
 	"\x0fForwardResponse\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x15.sluice.peer.v1.HelloR\x05hello\x120\n" +
