@@ -54,9 +54,6 @@ func drawChart(all []interval, first, last int) chart {
 			}
 		}
 	}
-	if len(came) == 0 {
-		came = []int{first}
-	}
 	for i := range all {
 		sum := 0.0
 		for _, reason := range came {
@@ -69,6 +66,13 @@ func drawChart(all []interval, first, last int) chart {
 	for i := range 3 {
 		share := float64(i) / 2
 		c.Lines = append(c.Lines, grid{chartFoot - share*(chartFoot-chartTop), rate(top * share)})
+	}
+	if len(came) == 0 {
+		name := "allowed"
+		if first > 0 {
+			name = "denied"
+		}
+		c.Areas = []area{{Name: name, Color: fmt.Sprintf("r%d", first), Now: "0"}}
 	}
 	foot := make([]float64, len(all)) // what the areas so far come to
 	for _, reason := range came {

@@ -51,6 +51,9 @@ func (p *page) decisions(now limiter.Instant) decisions {
 		for _, reason := range came {
 			row.Count = append(row.Count, t.Count[reason])
 		}
+		if sum == 0 && t.Tier == "" {
+			continue // there are no such keys
+		}
 		if sum > 0 {
 			row.Denied = 100 * float64(sum-t.Count[0]) / float64(sum)
 		}

@@ -35,6 +35,7 @@ type keyAnswer struct {
 type window struct {
 	*adminv1.Window
 	Per, Grows string
+	Much, Full float64 // from how many units on the meter warns, and from how many nothing passes
 }
 
 // A bar is what was admitted in a slice of the longest window.
@@ -87,7 +88,7 @@ func answerOf(resp *adminv1.InspectResponse) *keyAnswer {
 		if of.GetResetAfterMs() > 0 {
 			grows = "in " + millis(of.GetResetAfterMs()).String()
 		}
-		a.Windows = append(a.Windows, window{of, millis(of.GetPerMs()).String(), grows})
+		a.Windows = append(a.Windows, window{of, millis(of.GetPerMs()).String(), grows, 0.8 * float64(of.GetLimit()), float64(of.GetLimit()) - 0.5})
 		span = max(span, of.GetPerMs())
 	}
 	a.Over = millis(span)

@@ -10,7 +10,7 @@ import (
 // The ring is drawn around the origin, clockwise from the top.
 const (
 	outerRim, outerFoot = 196.0, 184.0 // the owner of what moves
-	innerRim, innerFoot = 180.0, 132.0 // the holder
+	innerRim, innerFoot = 180.0, 116.0 // the holder
 )
 
 // colors is how many members can be told apart by color.
