@@ -26,6 +26,7 @@ type keyAnswer struct {
 	Status  string
 	Exact   string
 	Windows []window
+	Runs    []run
 	Bars    []bar
 	Counted uint64        // units in the bars
 	Over    time.Duration // what the bars cover
@@ -36,6 +37,12 @@ type window struct {
 	*adminv1.Window
 	Per, Grows string
 	Much, Full float64 // from how many units on the meter warns, and from how many nothing passes
+}
+
+// A run is a lease of the key.
+type run struct {
+	*adminv1.Lease
+	Age, Left string
 }
 
 // A bar is what was admitted in a slice of the longest window.
@@ -90,6 +97,9 @@ func answerOf(resp *adminv1.InspectResponse) *keyAnswer {
 		}
 		a.Windows = append(a.Windows, window{of, millis(of.GetPerMs()).String(), grows, 0.8 * float64(of.GetLimit()), float64(of.GetLimit()) - 0.5})
 		span = max(span, of.GetPerMs())
+	}
+	for _, l := range resp.GetLeases() {
+		a.Runs = append(a.Runs, run{l, brief(millis(l.GetAgeMs())), millis(l.GetExpiresInMs()).String()})
 	}
 	a.Over = millis(span)
 	a.Bars, a.Counted = bars(resp.GetHistory(), span)

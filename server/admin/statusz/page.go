@@ -60,26 +60,7 @@ var (
 	//go:embed page.css
 	style string
 
-	parsed = template.Must(template.New("page").Funcs(template.FuncMap{
-		"grouped": func(n any) string {
-			switch n := n.(type) {
-			case int:
-				return grouped(n)
-			case uint32:
-				return grouped(n)
-			case uint64:
-				return grouped(n)
-			}
-			return ""
-		},
-		"brief": brief, "size": size, "ms": func(n any) string {
-			if long, ok := n.(uint64); ok {
-				return brief(millis(long))
-			}
-			short, _ := n.(uint32)
-			return millis(short).String()
-		},
-	}).Parse(layout))
+	parsed = template.Must(template.New("page").Funcs(template.FuncMap{"grouped": grouped, "brief": brief, "size": size}).Parse(layout))
 
 	// Nothing may be loaded or run, and the style is the one that is known.
 	policy = "default-src 'none'; style-src 'sha256-" + fingerprint(style) + "'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"

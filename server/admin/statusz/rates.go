@@ -14,8 +14,6 @@ const (
 	Every = 5 * time.Second
 	// Span is what Rates remembers.
 	Span = 10 * time.Minute
-
-	minute = time.Minute
 )
 
 // counts are decisions by outcome: index 0 is allowed.
@@ -60,7 +58,7 @@ func (r *Rates) Sample(now limiter.Instant, tiers []metrics.Decisions) {
 // older than the last, or the first of all.
 func (r *Rates) minuteLocked() int {
 	begin := len(r.samples) - 1
-	for begin > 0 && r.samples[len(r.samples)-1].at.Sub(r.samples[begin].at) < minute {
+	for begin > 0 && r.samples[len(r.samples)-1].at.Sub(r.samples[begin].at) < time.Minute {
 		begin--
 	}
 	return begin

@@ -72,10 +72,10 @@ func TestRatesAreBounded(t *testing.T) {
 			withTiers++
 		}
 	}
-	if want := int(minute/Every) + 1; withTiers != want {
+	if want := int(time.Minute/Every) + 1; withTiers != want {
 		t.Errorf("%d samples know tiers, want %d", withTiers, want)
 	}
-	if m := r.lastMinute(now); m.over != minute || m.tiers[0] != decided("pro", 120, 12) {
+	if m := r.lastMinute(now); m.over != time.Minute || m.tiers[0] != decided("pro", 120, 12) {
 		t.Errorf("%+v", m)
 	}
 	// After a long sleep what was before it is the begin of one interval, and nothing more.

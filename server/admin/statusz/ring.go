@@ -107,10 +107,9 @@ func arcTitle(from, to int, holder, owner string) string {
 	} else {
 		fmt.Fprintf(&b, "partitions %d to %d: ", from, to-1)
 	}
-	switch {
-	case holder == "":
+	if holder == "" {
 		b.WriteString("no holder known")
-	default:
+	} else {
 		b.WriteString("held by " + holder)
 	}
 	if owner != holder && owner != "" {

@@ -2,7 +2,6 @@ package statusz
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	adminv1 "github.com/overten/sluice/proto/sluice/admin/v1"
@@ -24,9 +23,9 @@ func brief(d time.Duration) string {
 
 func millis[N uint32 | uint64](ms N) time.Duration { return time.Duration(ms) * time.Millisecond }
 
-// grouped writes a number with its digits in threes.
-func grouped[N int | uint32 | uint64](n N) string {
-	s := strconv.FormatUint(uint64(n), 10)
+// grouped writes a whole number, of whichever type, with its digits in threes.
+func grouped(n any) string {
+	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
@@ -35,11 +34,10 @@ func grouped[N int | uint32 | uint64](n N) string {
 
 // size writes an amount of memory.
 func size(n int64) string {
-	const mib = 1 << 20
 	if n >= 1<<30 {
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/mib)
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
 var exactness = map[adminv1.Exactness]string{
