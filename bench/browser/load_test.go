@@ -65,7 +65,7 @@ func (g *gateway) ask(ctx context.Context) {
 	for range int(much) {
 		req.Checks = append(req.Checks, g.check())
 	}
-	if g.beats%20 == 0 {
+	if g.beats%35 == 0 {
 		req.Checks = append(req.Checks, &sluicev1.CheckRequest{Key: shown})
 	}
 	if g.beats%45 == 0 {
