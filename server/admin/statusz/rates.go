@@ -55,10 +55,11 @@ func (r *Rates) Sample(now limiter.Instant, tiers []metrics.Decisions) {
 }
 
 // minuteLocked returns which sample the last minute begins with: the newest that is a minute
-// older than the last, or the first of all.
+// older than the last, give or take half a sample as they do not come to the tick, or the
+// first of all.
 func (r *Rates) minuteLocked() int {
 	begin := len(r.samples) - 1
-	for begin > 0 && r.samples[len(r.samples)-1].at.Sub(r.samples[begin].at) < time.Minute {
+	for begin > 0 && r.samples[len(r.samples)-1].at.Sub(r.samples[begin].at) < time.Minute-Every/2 {
 		begin--
 	}
 	return begin

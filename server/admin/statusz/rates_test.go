@@ -88,3 +88,16 @@ func TestRatesAreBounded(t *testing.T) {
 		t.Errorf("after an hour: %+v", m)
 	}
 }
+
+// Samples come a little early or late: the last minute is the nearest to one that there is.
+func TestLastMinuteOfSamplesThatJitter(t *testing.T) {
+	var r Rates
+	var now limiter.Instant
+	for i := range 40 {
+		now = after(time.Duration(i) * (Every - time.Millisecond))
+		r.Sample(now, []metrics.Decisions{decided("pro", uint64(10*i), 0)})
+	}
+	if m := r.lastMinute(now); m.over != time.Minute-12*time.Millisecond || m.tiers[0].Count[0] != 120 {
+		t.Errorf("%+v", m)
+	}
+}
