@@ -124,6 +124,20 @@ test-gateways: ## Run real gateways, which it installs, with the configurations 
 		apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends nginx-light caddy haproxy; }
 	$(GO) test -pgo=off -count 1 -tags gateways ./deploy/gateways
 
+# Chromium shows the page of a node; tmux, for the pictures, what a command writes to a terminal.
+CHROMIUM = command -v chromium >/dev/null && command -v tmux >/dev/null || { apt-get update -qq && \
+	apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends chromium tmux fonts-dejavu-core; }
+.PHONY: test-browser
+test-browser: ## Open the page of a node in Chromium, which it installs
+	$(CHROMIUM)
+	cd bench && $(GO) test -count 1 -tags browser ./browser
+
+LOADED ?= 11m
+.PHONY: captures
+captures: ## Take the pictures of docs/captures anew, of three nodes that had LOADED (11m) of load
+	$(CHROMIUM)
+	cd bench && $(GO) test -count 1 -tags 'browser captures' -timeout 1h -run '^TestCaptures$$' ./browser -captures ../../docs/captures -for $(LOADED)
+
 .PHONY: test-python
 test-python: ## Run the contract's sample client (needs python3)
 	$(GO) test -tags python -run Python ./limiter/contract

@@ -238,7 +238,7 @@ func (n *Node) serve(c *Config, secrets limiter.Secrets) {
 	if n.adminAt != nil {
 		n.admin = admin.NewServer(admin.Config{
 			Node: c.Cluster.Name, Partitions: Partitions, Cluster: n.cluster, Hasher: hasher, Policy: c.Policy, Log: c.Log,
-			Metrics: of.Metrics.Handler(c.Cluster.Version), NotReady: n.notReady, Guard: n.guards.admin,
+			Metrics: of.Metrics.Handler(c.Cluster.Version), Page: n.page(ctx, c.MaxKeys), NotReady: n.notReady, Guard: n.guards.admin,
 		})
 		n.workers.Go(func() { n.fail(n.admin.Serve(n.adminAt)) })
 		n.warn("operators", n.adminAt.Addr(), n.guards.admin)

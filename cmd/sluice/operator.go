@@ -81,14 +81,6 @@ func enumName(v fmt.Stringer, prefix string) string {
 	return name
 }
 
-// short returns enough of a fingerprint to tell it from others by eye.
-func short(fingerprint string) string {
-	if fingerprint == "" {
-		return "none"
-	}
-	return fingerprint[:min(8, len(fingerprint))]
-}
-
 // dash stands for what is not there, so that columns stay where they are.
 func dash(s string) string {
 	if s == "" {

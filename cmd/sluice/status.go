@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	adminv1 "github.com/overten/sluice/proto/sluice/admin/v1"
+	"github.com/overten/sluice/server/admin/health"
 )
 
 // Exit codes of status. It is asked by scripts that wait for a cluster to settle.
@@ -158,7 +159,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 func printStatus(w io.Writer, s statusJSON) error {
-	fmt.Fprintln(w, s.headline())
+	fmt.Fprintln(w, s.headline)
 	for _, p := range s.Problems {
 		fmt.Fprintln(w, "  "+p)
 	}
@@ -172,7 +173,7 @@ func printStatus(w io.Writer, s statusJSON) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%dms\t%d\t%s\t%s\n",
 			m.Name, m.State, dash(m.GRPC), brief(millis(m.UptimeMS)), m.Owned, m.Held, m.Waiting, m.Copies, m.Uncopied,
-			m.CopyLagMS, m.Keys, short(m.Policy), short(m.View))
+			m.CopyLagMS, m.Keys, health.Short(m.Policy), health.Short(m.View))
 	}
 	return t.Flush()
 }

@@ -1,5 +1,5 @@
 // Package admin is the face that operators see: sluice.admin.v1.AdminService over gRPC and, on
-// the same port over HTTP, metrics and profiles.
+// the same port over HTTP, metrics, profiles and a page for people, package statusz.
 //
 // A [Cluster] gathers what the nodes say of themselves, of a key or of their leases; this
 // package checks requests, finds out who a key is (its identity and its tier) and writes

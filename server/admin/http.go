@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+
+	"github.com/overten/sluice/server/admin/statusz"
 )
 
 // either hands calls of gRPC to gRPC, and all others to pages.
@@ -24,10 +26,13 @@ func (s *Server) either(pages http.Handler) http.Handler {
 }
 
 // pages serves what is asked for by plain HTTP.
-func pages(c *Config) http.Handler {
+func (s *Server) pages(c *Config, g guard) http.Handler {
 	mux := http.NewServeMux()
 	if c.Metrics != nil {
 		mux.Handle("GET /metrics", c.Metrics)
+	}
+	if c.Page != nil {
+		mux.Handle(statusz.Path, g.page(statusz.New(guarded{s.service, g}, *c.Page, c.Log)))
 	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", readyz(c.NotReady))

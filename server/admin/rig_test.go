@@ -133,18 +133,22 @@ type rig struct {
 	log    *logBuffer
 }
 
-func serve(t *testing.T, cluster admin.Cluster, p *policy.Policy) *rig {
+func serve(t *testing.T, cluster admin.Cluster, p *policy.Policy, change ...func(*admin.Config)) *rig {
 	t.Helper()
 	secrets, err := limiter.NewSecrets([]byte("the secret of the cluster"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &rig{hasher: limiter.NewHasher(secrets, partitions), log: &logBuffer{}}
-	r.server = admin.NewServer(admin.Config{
+	config := admin.Config{
 		Node: "b", Partitions: partitions, Cluster: cluster, Hasher: r.hasher, Policy: p,
 		Log:     slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "some 1\n") }),
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	r.server = admin.NewServer(config)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 	adminv1 "github.com/overten/sluice/proto/sluice/admin/v1"
+	"github.com/overten/sluice/server/admin/statusz"
 	"github.com/overten/sluice/server/secure"
 	"github.com/overten/sluice/server/secure/securehttp"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	Policy     *policy.Policy // at first: see SetPolicy
 	Log        *slog.Logger
 	Metrics    http.Handler        // what Prometheus collects from; nil: there is nothing
+	Page       *statusz.Node       // what the page of the node shows of it; nil: there is no page
 	NotReady   func() string       // why no calls should be sent to the node; "": they should. nil: always ""
 	Options    []grpc.ServerOption // further ones; may be nil
 	Guard      *secure.Guard       // who may come; nil: everybody
@@ -64,7 +66,7 @@ func NewServer(c Config) *Server {
 	adminv1.RegisterAdminServiceServer(s.grpc, s.service)
 	reflection.Register(s.grpc)
 	s.http = &http.Server{
-		Handler: s.either(pages(&c)), Protocols: new(http.Protocols), MaxHeaderBytes: maxHeader,
+		Handler: s.either(s.pages(&c, guard)), Protocols: new(http.Protocols), MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: time.Minute, PingTimeout: 20 * time.Second},
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), // what callers do wrong
