@@ -208,6 +208,16 @@ func (p *program) start(t *testing.T, limiterAt, api string, failOpen bool) stri
 // request sends a request with a key, unless that is "", and returns the answer.
 func request(t *testing.T, method, url, key, body string, more ...string) (status int, header http.Header, got string) {
 	t.Helper()
+	status, header, got, err := try(t, method, url, key, body, more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, header, got
+}
+
+// try is request for one that the gateway may cut off.
+func try(t *testing.T, method, url, key, body string, more ...string) (status int, header http.Header, got string, err error) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -220,14 +230,11 @@ func request(t *testing.T, method, url, key, body string, more ...string) (statu
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return 0, nil, "", err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, resp.Header, strings.TrimSuffix(string(b), "\n")
+	return resp.StatusCode, resp.Header, strings.TrimSuffix(string(b), "\n"), err
 }
 
 // wants fails the test unless a request is answered so. Headers are names and values in turn.
@@ -319,10 +326,10 @@ func (p *program) longHeadersPassNothing(t *testing.T) {
 		for _, name := range []string{"X-Junk", "Cookie", "X-Request-Id", "X-Api-Key"} {
 			of, passed := fmt.Sprintf("key-%d-%s", i, name), 0
 			for range 3 {
-				status, _, body := request(t, "GET", url, of, "", name, strings.Repeat("j", length))
+				status, _, body, err := try(t, "GET", url, of, "", name, strings.Repeat("j", length))
 				if status == 200 {
 					passed++
-				} else if status < 400 || status >= 500 {
+				} else if err == nil && (status < 400 || status >= 500) { // a gateway may answer, and hang up, before it has read all
 					t.Errorf("%s of %d bytes: %d %q", name, length, status, body)
 				}
 			}
