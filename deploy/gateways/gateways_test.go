@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -82,6 +83,9 @@ func startAPI(t *testing.T) string {
 			w.WriteHeader(status)
 		}
 		fmt.Fprintf(w, "%s %s %q", r.Method, r.URL, body)
+		if keys := r.Header["X-Api-Key"]; len(keys) > 1 {
+			fmt.Fprint(w, keys)
+		}
 	}))
 	t.Cleanup(api.Close)
 	return strings.TrimPrefix(api.URL, "http://")
@@ -102,7 +106,7 @@ var programs = map[string]program{
 			return exec.Command("nginx", "-p", folder, "-c", file, "-e", "stderr", "-g",
 				"daemon off; pid "+filepath.Join(folder, "pid")+";")
 		},
-		closed: func(conf string) string { return without(conf, "=204 @unlimited") },
+		closed: func(conf string) string { return strings.Replace(conf, "return 204;", "return 500;", 1) },
 	},
 	"haproxy": {
 		file:    "haproxy.cfg",
@@ -123,17 +127,6 @@ var programs = map[string]program{
 			return strings.NewReplacer("(undecided)", "(fail_open)", "(fail_closed)", "(undecided)").Replace(conf)
 		},
 	},
-}
-
-// without drops the line of conf that has text in it.
-func without(conf, text string) string {
-	var kept []string
-	for line := range strings.Lines(conf) {
-		if !strings.Contains(line, text) {
-			kept = append(kept, line)
-		}
-	}
-	return strings.Join(kept, "")
 }
 
 // start starts the gateway and returns its URL.
@@ -255,9 +248,11 @@ func TestGateways(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Run("decides", func(t *testing.T) { p.decides(t) })
 			t.Run("clients steer nothing", func(t *testing.T) { p.clientsSteerNothing(t) })
+			t.Run("nothing goes around", func(t *testing.T) { p.nothingGoesAround(t) })
+			t.Run("nothing is repeated", func(t *testing.T) { p.nothingIsRepeated(t) })
 			t.Run("long headers pass nothing", func(t *testing.T) { p.longHeadersPassNothing(t) })
 			for name, limiter := range map[string]func(*testing.T) string{
-				"gone": nobody, "hung": hung, "undecided": answering(503), "refusing the gateway": answering(401),
+				"gone": nobody, "hung": hung, "undecided": answering(503), "not knowing the gateway": answering(401), "refusing the gateway": answering(403),
 			} {
 				t.Run("fails open, limiter "+name, func(t *testing.T) { p.failsOpen(t, limiter(t)) })
 				t.Run("fails closed, limiter "+name, func(t *testing.T) { p.failsClosed(t, limiter(t)) })
@@ -308,6 +303,7 @@ func (p *program) clientsSteerNothing(t *testing.T) {
 		{"?deny_status=429", nil},
 		{"?lease=1", nil},
 		{"", []string{"Cookie", "a=" + strings.Repeat("b", 7000)}},
+		{"", []string{"X-RateLimit-Lease", "a client's", "X-RateLimit-Status", "200"}},
 	} {
 		of := fmt.Sprintf("key-%d", i)
 		for remaining := 1; remaining >= 0; remaining-- {
@@ -316,6 +312,80 @@ func (p *program) clientsSteerNothing(t *testing.T) {
 		}
 		status, h, body := request(t, "POST", url+c.query, of, "some body", c.headers...)
 		wants(t, status, h, body, 429, limited, "Retry-After", "60")
+	}
+}
+
+// What an API may read otherwise than the gateway is no way around the limit.
+func (p *program) nothingGoesAround(t *testing.T) {
+	url := p.start(t, startNode(t).HTTPAddr(), startAPI(t), true)
+	for i, c := range []struct {
+		path string
+		more func(n int) []string
+	}{
+		{"/%61pi/items", nil},
+		{"//api/items", nil},
+		{"/./api/items", nil},
+		{"/api/items", func(n int) []string { return []string{"X-Api-Key", fmt.Sprint("another-", n)} }},
+	} {
+		of, passed := fmt.Sprintf("key-%d", i), 0
+		for n := range 4 {
+			var more []string
+			if c.more != nil {
+				more = c.more(n)
+			}
+			if status, _, body, err := try(t, "GET", url+c.path, of, "", more...); err == nil && status == 200 && strings.HasPrefix(body, "GET ") {
+				passed++
+			}
+		}
+		if passed > 2 {
+			t.Errorf("%s: %d passed of a limit of 2", c.path, passed)
+		}
+	}
+	passed := 0
+	for n := range 4 {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", url+"/api/items", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header["X-Api-Key"] = []string{fmt.Sprint("first-", n), "second"}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode == 200 && strings.Contains(string(body), "second") {
+			passed++
+		}
+	}
+	if passed > 0 {
+		t.Errorf("%d of a key that was not counted passed", passed)
+	}
+}
+
+// An API that takes a request and fails does not get it again.
+func (p *program) nothingIsRepeated(t *testing.T) {
+	for name, limiter := range map[string]func(*testing.T) string{
+		"decided": func(t *testing.T) string { return startNode(t).HTTPAddr() }, "undecided": answering(503), "gone": nobody,
+	} {
+		var got atomic.Int32
+		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			got.Add(1)
+			if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+				conn.Close()
+			}
+		}))
+		t.Cleanup(api.Close)
+		url := p.start(t, limiter(t), strings.TrimPrefix(api.URL, "http://"), true) + "/api/items"
+		for _, method := range []string{"POST", "DELETE"} {
+			got.Store(0)
+			if status, _, _, err := try(t, method, url, key, ""); err == nil && status < 500 {
+				t.Errorf("limiter %s, %s: %d", name, method, status)
+			}
+			if n := got.Load(); n != 1 {
+				t.Errorf("limiter %s: the API got a %s %d times", name, method, n)
+			}
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ local function ask(headers)
   local request = {"GET /v1/auth?deny_status=403 HTTP/1.1", "Host: " .. node, "Connection: close"}
   for _, name in ipairs(forwarded) do
     local value = headers[name] and headers[name][0]
+    if headers[name] and headers[name][1] then value = value .. "," .. headers[name][1] end -- no key: the API might take the other
     if value then request[#request + 1] = name .. ": " .. value:gsub("[\r\n]", " ") end
   end
   local socket = core.tcp()

@@ -119,9 +119,11 @@ func headersIn(r *authv3.AttributeContext_HttpRequest) map[string]string {
 		if value == "" {
 			value = string(h.GetRawValue())
 		}
-		if name := strings.ToLower(h.GetKey()); headers[name] == "" {
-			headers[name] = value
+		name := strings.ToLower(h.GetKey())
+		if before, ok := headers[name]; ok {
+			value = before + "," + value // as Envoy joins them in its other form
 		}
+		headers[name] = value
 	}
 	return headers
 }

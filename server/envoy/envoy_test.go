@@ -224,7 +224,7 @@ func TestRateLimitRefusesWhatItCannotMean(t *testing.T) {
 func TestBadKeysAreDenied(t *testing.T) {
 	r := start(t, nil)
 	const want = "OVER_LIMIT; OVER_LIMIT 0/0 a UNKNOWN, 0s\ncache-control: no-store\ncontent-type: application/json\n" + noSuchKey
-	for _, key := range []string{"", strings.Repeat("k", 257), "caf\ufffd"} {
+	for _, key := range []string{"", strings.Repeat("k", 257), "caf\x1a"} {
 		wants(t, r.limit(t, 0, descriptor("api_key", key)), want)
 	}
 	wants(t, r.limitRaw(t, unreadable(t, descriptor("api_key", "caf\x7f"))), want)
@@ -366,7 +366,9 @@ func TestAuthz(t *testing.T) {
 	}{
 		"no key":        {nil, 401, noSuchKey},
 		"another way":   {[]string{"authorization", "Basic eDp5"}, 401, noSuchKey},
-		"no UTF-8":      {[]string{"x-api-key", "caf\ufffd"}, 401, noSuchKey},
+		"two keys":      {[]string{"authorization", "Bearer a", "x-api-key", "b"}, 401, noSuchKey},
+		"two headers":   {[]string{"x-api-key", "a,b"}, 401, noSuchKey},
+		"no UTF-8":      {[]string{"x-api-key", "caf\x1a"}, 401, noSuchKey},
 		"too long":      {[]string{"x-api-key", strings.Repeat("k", 257)}, 401, noSuchKey},
 		"suspended key": {[]string{"x-api-key", suspended}, 403, `{"success":false,"error":"forbidden","message":"The organization of this API key is suspended."}` + "\n"},
 	} {

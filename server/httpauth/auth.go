@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/overten/sluice/limiter/contract"
@@ -102,7 +103,7 @@ func (s *Server) endLease(w http.ResponseWriter, r *http.Request) {
 // read reads what the headers and the query ask. The error is one line for the caller; beside it
 // is what could be read.
 func (s *Server) read(r *http.Request) (*asked, error) {
-	a := &asked{key: contract.APIKey(r.Header.Get("Authorization"), r.Header.Get("X-Api-Key")), ttl: defaultTTL}
+	a := &asked{key: contract.APIKey(joined(r.Header["Authorization"]), joined(r.Header["X-Api-Key"])), ttl: defaultTTL}
 	if err := a.readQuery(r.URL.Query()); err != nil {
 		return a, err
 	}
@@ -119,6 +120,9 @@ func (s *Server) read(r *http.Request) (*asked, error) {
 	}
 	return a, nil
 }
+
+// joined returns headers of one name as one, by which a key that comes twice is none.
+func joined(values []string) string { return strings.Join(values, ",") }
 
 // readQuery reads the query, which is the gateway's: its client's is in X-Forwarded-Uri.
 func (a *asked) readQuery(q url.Values) error {

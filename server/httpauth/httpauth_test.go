@@ -179,6 +179,8 @@ func TestAuth(t *testing.T) {
 	r.auth("", "X-Api-Key", strings.Repeat("k", 257)).wants(t, 401, noSuchKey)
 	r.auth("", "X-Api-Key", "caf\xe9").wants(t, 401, noSuchKey)
 	r.auth("?lease=1", "Authorization", "Bearer caf\xe9").wants(t, 401, noSuchKey)
+	r.auth("", "Authorization", bearer, "X-Api-Key", "another").wants(t, 401, noSuchKey)
+	r.auth("", "X-Api-Key", "one,two").wants(t, 401, noSuchKey)
 	r.auth("", "X-Api-Key", revoked).wants(t, 401, noSuchKey)
 	if a := r.auth("", "X-Api-Key", banned); a.status != 403 {
 		t.Errorf("a suspended key: %+v", a)

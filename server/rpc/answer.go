@@ -24,11 +24,28 @@ type batchAnswer struct {
 	b      []byte
 	head   int   // bytes before the first result
 	gaps   []int // where in b results belong that are not there yet, in order
+
+	to      *fairConn // what its memory is counted for, if it is long; nil: nothing
+	counted int
 }
 
-// newBatchAnswer returns the answer of which head is what comes before its n results.
-func newBatchAnswer(number protowire.Number, head []byte, n int) *batchAnswer {
-	return &batchAnswer{number: number, b: append(memory(len(head)+n*resultBytes), head...), head: len(head)}
+// newBatchAnswer returns the answer of which head is what comes before its n results. It goes to a
+// client by to, which may be nil. In the end buffer is called, or drop.
+func newBatchAnswer(number protowire.Number, head []byte, n int, to *fairConn) *batchAnswer {
+	a := &batchAnswer{number: number, b: append(memory(len(head)+n*resultBytes), head...), head: len(head)}
+	if to != nil && cap(a.b) >= longAnswer {
+		a.to = to
+		a.recount()
+	}
+	return a
+}
+
+// recount counts the memory that there is now.
+func (a *batchAnswer) recount() {
+	if a.to != nil {
+		a.to.count(cap(a.b) - a.counted)
+		a.counted = cap(a.b)
+	}
 }
 
 // memory returns an empty slice with room for n bytes, out of the pool.
@@ -36,10 +53,17 @@ func memory(n int) []byte { return (*buffers.Get(n))[:0] }
 
 // buffer returns the answer for grpc, to whom its memory belongs from then on.
 func (a *batchAnswer) buffer() mem.Buffer {
+	a.recount()
 	b := a.b
 	a.b = nil
+	if a.to != nil {
+		return mem.NewBuffer(&b, counted{a.to})
+	}
 	return mem.NewBuffer(&b, &buffers)
 }
+
+// drop gives the memory back of an answer that is not given.
+func (a *batchAnswer) drop() { a.buffer().Free() }
 
 // decision writes a result that is a decision.
 func (a *batchAnswer) decision(d *limiter.Decision, windows []limiter.WindowState, wall wallClock) {

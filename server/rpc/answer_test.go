@@ -70,7 +70,7 @@ func TestBatchAnswersAreProtobuf(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 40).Draw(t, "results")
 		want := &sluicev1.CheckStreamResponse{Sequence: rapid.Uint64().Draw(t, "sequence")}
-		a := newBatchAnswer(2, appendUint64(nil, 1, want.Sequence), n)
+		a := newBatchAnswer(2, appendUint64(nil, 1, want.Sequence), n, nil)
 		var later []func()
 		for range n {
 			d, windows := anyDecision(t)
@@ -100,7 +100,7 @@ func TestBatchAnswersAreProtobuf(t *testing.T) {
 
 // A batch of which nothing may be told any more has an error for each of its checks.
 func TestBatchAnswerFailsWhole(t *testing.T) {
-	a := newBatchAnswer(2, appendUint64(nil, 1, 7), 3)
+	a := newBatchAnswer(2, appendUint64(nil, 1, 7), 3, nil)
 	a.decision(&limiter.Decision{Allowed: true, Exactness: limiter.Exact}, nil, 0)
 	a.gap()
 	a.failAll(late(), 3)

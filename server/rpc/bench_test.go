@@ -57,7 +57,7 @@ func benchmarkBatch(b *testing.B, keys, hits int) {
 			b.Fatal(in.err)
 		}
 		count := s.begin(metrics.CheckStream, "")
-		of, err := s.decideAll(nil, &count, newBatchAnswer(2, nil, len(in.checks)), in.checks)
+		of, err := s.decideAll(nil, &count, newBatchAnswer(2, nil, len(in.checks), nil), in.checks)
 		if err != nil {
 			b.Fatal(err)
 		}

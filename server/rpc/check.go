@@ -43,14 +43,20 @@ func (s *service) check(c *call, in *checkRequest) (mem.Buffer, error) {
 
 // checkBatch decides many requests.
 func (s *service) checkBatch(c *call, in *batchRequest) (mem.Buffer, error) {
-	b, err := s.decideAll(c.ctx.Done(), &c.counting, newBatchAnswer(1, nil, len(in.checks)), in.checks)
+	to, err := room(c.ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.complete(c.ctx, b, deadline(c.ctx, c.now)); err != nil {
+	answer := newBatchAnswer(1, nil, len(in.checks), to)
+	b, err := s.decideAll(c.ctx.Done(), &c.counting, answer, in.checks)
+	if err == nil {
+		err = s.complete(c.ctx, b, deadline(c.ctx, c.now))
+	}
+	if err != nil {
+		answer.drop()
 		return nil, err
 	}
-	return b.answer.buffer(), nil
+	return answer.buffer(), nil
 }
 
 // decided is a batch of which all is decided that this node decides.

@@ -147,8 +147,10 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	err := c.CodecV2.Unmarshal(data, v)
 	if m, ok := v.(proto.Message); ok && err != nil {
-		if readable, ok := legible(m.ProtoReflect().Descriptor(), data.Materialize()); ok {
-			return proto.Unmarshal(readable, m)
+		b := data.Materialize() // a copy
+		defer clear(b)
+		if legible(m.ProtoReflect().Descriptor(), b) {
+			return proto.Unmarshal(b, m)
 		}
 	}
 	return err

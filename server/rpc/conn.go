@@ -10,14 +10,19 @@ import (
 
 // A fairListener accepts connections that no client gains from abusing: fairConn says how. The
 // server must read from them without a buffer of its own.
-type fairListener struct{ net.Listener }
+type fairListener struct {
+	net.Listener
+	untaken *atomic.Int64 // by all of them
+}
 
 func (l fairListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &fairConn{Conn: c, buf: make([]byte, firstBuffer), share: leastShare}, nil
+	c := &fairConn{Conn: conn, buf: make([]byte, firstBuffer), share: leastShare, unsent: unsentOf(conn), untaken: untaken{all: l.untaken}}
+	c.remote = &clientAddr{conn.RemoteAddr(), c}
+	return c, nil
 }
 
 // An idle connection keeps a small buffer; one that fills it gets one twice as large.
@@ -36,8 +41,9 @@ const (
 )
 
 // While a client takes no answers, nothing more is read from it: what is answered must be kept
-// until it is taken, without a bound. It is given up after stuckTimeout. That a client takes none
-// shows in one write that goes on while so much was read that it was read in stuckReads steps.
+// until it is taken, without a bound. That it takes none shows in one write that goes on while so much
+// was read that it was read in stuckReads steps. It is given up when it has received nothing for
+// stuckTimeout; one that is merely slow is not, though a write may take it longer.
 const (
 	stuckReads   = 8
 	stuckTimeout = 20 * time.Second
@@ -56,7 +62,18 @@ type fairConn struct {
 	writes atomic.Uint64 // writes that began and that ended: odd during one
 	during uint64        // writes, when last read;
 	reads  int           // reads, one after another, that fell into the same write
+
+	unsent  func() (bytes int, known bool) // how much of what was written was not received
+	written atomic.Int64                   // bytes
+	untaken untaken
+	remote  *clientAddr
 }
+
+// RemoteAddr returns the client's address.
+func (c *fairConn) RemoteAddr() net.Addr { return c.remote }
+
+// unknown tells nothing.
+func unknown() (bytes int, known bool) { return 0, false }
 
 func (c *fairConn) Read(p []byte) (int, error) {
 	if c.r == c.w {
@@ -67,13 +84,13 @@ func (c *fairConn) Read(p []byte) (int, error) {
 		if err := c.awaitTaken(); err != nil {
 			return 0, err
 		}
-		c.takeTurn()
+		c.takeTurn(len(p))
 		if len(p) >= len(c.buf) {
 			n, err := c.Conn.Read(p)
 			c.more = n == len(p)
 			return n, err
 		}
-		room := min(len(c.buf), c.share)
+		room := min(len(c.buf), max(c.share, len(p)))
 		n, err := c.Conn.Read(c.buf[:room])
 		c.r, c.w, c.more = 0, n, n == room
 		if n == 0 {
@@ -87,9 +104,10 @@ func (c *fairConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// takeTurn lets others run, if there is more to read than was.
-func (c *fairConn) takeTurn() {
-	if !c.more {
+// takeTurn lets others run, if there is more to read than was. Of a long message that has begun the
+// rest, of which so much is wanted, is read without: it starts no further calls.
+func (c *fairConn) takeTurn(wanted int) {
+	if !c.more || wanted > leastShare {
 		return
 	}
 	began := time.Now()
@@ -116,17 +134,24 @@ func (c *fairConn) awaitTaken() error {
 	if c.reads++; c.reads < stuckReads {
 		return nil
 	}
-	for began, pause := time.Now(), time.Millisecond; c.writes.Load() == writes; pause = min(2*pause, 50*time.Millisecond) {
-		if time.Since(began) > stuckTimeout {
+	since := time.Now()
+	last, _ := c.unsent()
+	for pause := time.Millisecond; c.writes.Load() == writes; pause = min(2*pause, 50*time.Millisecond) {
+		time.Sleep(pause)
+		if left, known := c.unsent(); !known || left != last {
+			since, last = time.Now(), left
+		}
+		if time.Since(since) > stuckTimeout {
 			return os.ErrDeadlineExceeded
 		}
-		time.Sleep(pause)
 	}
 	return nil
 }
 
 func (c *fairConn) Write(p []byte) (int, error) {
 	c.writes.Add(1)
-	defer c.writes.Add(1)
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	c.writes.Add(1)
+	c.written.Add(int64(n))
+	return n, err
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +16,9 @@ import (
 // closed.
 type flood struct {
 	net.Conn
-	stuck chan struct{}
-	asked []int // how much each read asked for
+	stuck  chan struct{}
+	asked  []int // how much each read asked for
+	closed atomic.Bool
 }
 
 func (f *flood) Read(p []byte) (int, error) {
@@ -31,6 +34,13 @@ func (f *flood) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+func (f *flood) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+
+func (f *flood) Close() error {
+	f.closed.Store(true)
+	return nil
+}
+
 type one struct {
 	net.Listener
 	conn net.Conn
@@ -40,7 +50,7 @@ func (l one) Accept() (net.Conn, error) { return l.conn, nil }
 
 func accept(t *testing.T, conn net.Conn) *fairConn {
 	t.Helper()
-	c, err := fairListener{one{conn: conn}}.Accept()
+	c, err := fairListener{one{conn: conn}, new(atomic.Int64)}.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +114,7 @@ func TestFromWhoTakesNoAnswersNothingIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &flood{stuck: make(chan struct{})}
 		c := accept(t, f)
+		c.unsent = func() (int, bool) { return 1 << 20, true }
 		go c.Write([]byte("answer"))
 		synctest.Wait()
 		read, failed := 0, make(chan error, 1)
@@ -122,15 +133,17 @@ func TestFromWhoTakesNoAnswersNothingIsRead(t *testing.T) {
 	})
 }
 
-func TestWhoTakesAnswersAgainIsReadOn(t *testing.T) {
+func TestWhoTakesAnswersSlowlyIsReadOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &flood{stuck: make(chan struct{})}
 		c := accept(t, f)
+		began := time.Now()
+		c.unsent = func() (int, bool) { return 1<<20 - int(time.Since(began)/time.Second), true }
 		go c.Write([]byte("answer"))
 		synctest.Wait()
 		read, failed := 0, make(chan error, 1)
 		go readAll(c, &read, failed)
-		time.Sleep(stuckTimeout / 2)
+		time.Sleep(2 * stuckTimeout)
 		synctest.Wait()
 		if read > stuckReads*readBuffer {
 			t.Errorf("%d bytes were read", read)
@@ -138,6 +151,71 @@ func TestWhoTakesAnswersAgainIsReadOn(t *testing.T) {
 		close(f.stuck)
 		if err := <-failed; errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("it was given up")
+		}
+	})
+}
+
+// A payload that has begun starts no further calls: it takes no turns, and as much as there is.
+func TestLongMessagesAreReadAtOnce(t *testing.T) {
+	f := new(flood)
+	c := accept(t, f)
+	header, payload := make([]byte, 9), make([]byte, 16<<10)
+	for range 100 {
+		for _, p := range [][]byte{header, payload} {
+			for len(p) > 0 {
+				c.share = leastShare // as it is where there is much to do
+				n, err := c.Read(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p = p[n:]
+			}
+		}
+	}
+	if small := len(slices.DeleteFunc(f.asked, func(n int) bool { return n > leastShare })); small > 100 {
+		t.Errorf("of 100 messages of 16 KiB %d pieces were small", small)
+	}
+}
+
+func TestUntakenAnswersAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(flood)
+		c := accept(t, f)
+		all := func() int64 { return c.untaken.all.Load() }
+		short := newBatchAnswer(1, nil, 10, c)
+		short.buffer().Free()
+		if all() != 0 {
+			t.Errorf("a short answer counts %d bytes", all())
+		}
+		answer := newBatchAnswer(1, nil, 10_000, c)
+		if all() < 10_000*resultBytes {
+			t.Errorf("%d bytes are counted", all())
+		}
+		answer.drop()
+		taken := newBatchAnswer(1, nil, 10_000, c).buffer()
+		taken.Free()
+		if all() != 0 {
+			t.Errorf("%d bytes are counted of what was taken", all())
+		}
+		var held int
+		for ; c.untaken.room() && held < 1000; held++ {
+			newBatchAnswer(1, nil, 100_000, c).buffer()
+		}
+		if held == 0 || held == 1000 || all() > mostOfOne+16<<20 {
+			t.Errorf("%d answers may be untaken, of %d bytes", held, all())
+		}
+		for range 3 { // taken slowly
+			c.written.Add(leastProgress)
+			time.Sleep(stuckTimeout)
+			synctest.Wait()
+		}
+		if f.closed.Load() {
+			t.Error("a slow client was given up")
+		}
+		time.Sleep(stuckTimeout)
+		synctest.Wait()
+		if !f.closed.Load() || all() != 0 {
+			t.Errorf("a client that takes nothing: closed %v, %d bytes", f.closed.Load(), all())
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"bytes"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -11,48 +10,46 @@ import (
 // maxNesting is how deep in a message text is looked for.
 const maxNesting = 32
 
-// legible returns b, a message of type m, with U+FFFD in its texts wherever bytes are no UTF-8, for
-// which protobuf refuses a message as a whole. It returns false if nothing is to be changed so.
-func legible(m protoreflect.MessageDescriptor, b []byte) ([]byte, bool) {
-	return legibleAt(m, b, maxNesting)
-}
+// substitute stands for what could not be read: it is ASCII's character for that, and in no key.
+const substitute = 0x1a
 
-func legibleAt(m protoreflect.MessageDescriptor, b []byte, depth int) (out []byte, changed bool) {
+// legible makes all text of b, a message of type m, UTF-8: protobuf refuses a message as a whole for one
+// that is not. What is no UTF-8 it overwrites in place. It returns false if there was nothing to do.
+func legible(m protoreflect.MessageDescriptor, b []byte) bool { return legibleAt(m, b, maxNesting) }
+
+func legibleAt(m protoreflect.MessageDescriptor, b []byte, depth int) (changed bool) {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return nil, false
+			return changed
 		}
 		length := protowire.ConsumeFieldValue(num, typ, b[n:])
 		if length < 0 {
-			return nil, false
+			return changed
 		}
-		field, fd := b[:n+length], m.Fields().ByNumber(num)
-		b = b[n+length:]
+		fd := m.Fields().ByNumber(num)
 		if typ == protowire.BytesType && fd != nil {
-			v, _ := protowire.ConsumeBytes(field[n:])
-			if v, ok := legibleValue(fd, v, depth); ok {
-				out, changed = protowire.AppendBytes(protowire.AppendTag(out, num, typ), v), true
-				continue
+			v, _ := protowire.ConsumeBytes(b[n:])
+			switch {
+			case fd.Kind() == protoreflect.StringKind:
+				changed = overwrite(v) || changed
+			case fd.Kind() == protoreflect.MessageKind && depth > 0:
+				changed = legibleAt(fd.Message(), v, depth-1) || changed
 			}
 		}
-		out = append(out, field...)
+		b = b[n+length:]
 	}
-	return out, changed
+	return changed
 }
 
-// legibleValue returns the value of a field in the same way.
-func legibleValue(fd protoreflect.FieldDescriptor, v []byte, depth int) ([]byte, bool) {
-	switch fd.Kind() {
-	case protoreflect.StringKind:
-		if utf8.Valid(v) {
-			return nil, false
+// overwrite replaces the bytes of a text that are no UTF-8.
+func overwrite(text []byte) (changed bool) {
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		if r == utf8.RuneError && size == 1 {
+			text[0], changed = substitute, true
 		}
-		return bytes.ToValidUTF8(v, []byte(string(utf8.RuneError))), true
-	case protoreflect.MessageKind:
-		if depth > 0 {
-			return legibleAt(fd.Message(), v, depth-1)
-		}
+		text = text[size:]
 	}
-	return nil, false
+	return changed
 }

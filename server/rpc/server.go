@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -111,7 +112,7 @@ func Options() []grpc.ServerOption {
 }
 
 // Listen wraps a listener for a server with Options.
-func Listen(lis net.Listener) net.Listener { return fairListener{lis} }
+func Listen(lis net.Listener) net.Listener { return fairListener{lis, new(atomic.Int64)} }
 
 // Serve accepts connections until the Server is shut down. It returns nil then.
 func (s *Server) Serve(lis net.Listener) error {

@@ -131,8 +131,16 @@ func (b *batches) decideBatch(ctx context.Context, in *streamRequest, count *cou
 	if in.timeoutMs > maxStreamTimeout {
 		return nil, field{name: "timeout_ms"}.outOfRange(fmt.Sprintf("is %d, must be from 0 to %d", in.timeoutMs, maxStreamTimeout))
 	}
-	head := appendUint64(nil, 1, in.sequence)
-	return b.decideAll(ctx.Done(), count, newBatchAnswer(2, head, len(in.checks)), in.checks)
+	to, err := room(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer := newBatchAnswer(2, appendUint64(nil, 1, in.sequence), len(in.checks), to)
+	of, err := b.decideAll(ctx.Done(), count, answer, in.checks)
+	if err != nil {
+		answer.drop()
+	}
+	return of, err
 }
 
 // answerLater answers a batch of so many checks, of which other nodes decide a part, while the
