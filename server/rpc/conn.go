@@ -43,10 +43,12 @@ const (
 // While a client takes no answers, nothing more is read from it: what is answered must be kept
 // until it is taken, without a bound. That it takes none shows in one write that goes on while so much
 // was read that it was read in stuckReads steps. It is given up when it has received nothing for
-// stuckTimeout; one that is merely slow is not, though a write may take it longer.
+// stuckTimeout; one that is merely slow is not, though a write may take it longer: it is read once in
+// trickle, so that grpc sees its answers to pings.
 const (
 	stuckReads   = 8
 	stuckTimeout = 20 * time.Second
+	trickle      = 10 * time.Second
 )
 
 // fairConn is a buffered reader on a connection. It keeps no byte once it was read: what it buffers
@@ -134,7 +136,8 @@ func (c *fairConn) awaitTaken() error {
 	if c.reads++; c.reads < stuckReads {
 		return nil
 	}
-	since := time.Now()
+	began := time.Now()
+	since := began
 	last, _ := c.unsent()
 	for pause := time.Millisecond; c.writes.Load() == writes; pause = min(2*pause, 50*time.Millisecond) {
 		time.Sleep(pause)
@@ -143,6 +146,9 @@ func (c *fairConn) awaitTaken() error {
 		}
 		if time.Since(since) > stuckTimeout {
 			return os.ErrDeadlineExceeded
+		}
+		if since.Sub(began) > trickle {
+			return nil
 		}
 	}
 	return nil
