@@ -181,6 +181,8 @@ func TestUntakenAnswersAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(flood)
 		c := accept(t, f)
+		var unsent atomic.Int64
+		c.unsent = func() (int, bool) { return int(unsent.Load()), true }
 		all := func() int64 { return c.untaken.all.Load() }
 		short := newBatchAnswer(1, nil, 10, c)
 		short.buffer().Free()
@@ -211,6 +213,14 @@ func TestUntakenAnswersAreCounted(t *testing.T) {
 		}
 		if f.closed.Load() {
 			t.Error("a slow client was given up")
+		}
+		for range 3 { // within one write
+			unsent.Add(1)
+			time.Sleep(stuckTimeout)
+			synctest.Wait()
+		}
+		if f.closed.Load() {
+			t.Error("a client for which one write takes long was given up")
 		}
 		time.Sleep(stuckTimeout)
 		synctest.Wait()

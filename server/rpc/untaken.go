@@ -27,7 +27,8 @@ type untaken struct {
 	bytes   int64
 	closed  bool
 	watched bool  // a review is due
-	written int64 // what the connection had written at the last review
+	written int64 // what the connection had written at the last review,
+	unsent  int   // and how much of that its client had not received
 }
 
 // room tells whether there is room for one more.
@@ -48,6 +49,7 @@ func (c *fairConn) count(bytes int) {
 	u.addLocked(int64(bytes))
 	if bytes > 0 && !u.watched {
 		u.watched, u.written = true, c.written.Load()
+		u.unsent, _ = c.unsent()
 		time.AfterFunc(stuckTimeout, c.review)
 	}
 }
@@ -58,13 +60,14 @@ func (u *untaken) addLocked(bytes int64) {
 }
 
 // review closes a connection that has taken next to nothing since the last, of all that there is to
-// take.
+// take. Of one write, which may take a slow client longer than that, what is left of it tells.
 func (c *fairConn) review() {
 	u := &c.untaken
 	u.mu.Lock()
 	written := c.written.Load()
-	stuck := u.bytes > 0 && written-u.written < leastProgress
-	u.written, u.watched = written, u.bytes > 0 && !stuck && !u.closed
+	unsent, _ := c.unsent()
+	stuck := u.bytes > 0 && written-u.written < leastProgress && (unsent == 0 || unsent == u.unsent)
+	u.unsent, u.written, u.watched = unsent, written, u.bytes > 0 && !stuck && !u.closed
 	if u.watched {
 		time.AfterFunc(stuckTimeout, c.review)
 	}
