@@ -113,6 +113,9 @@ func (m *batch) parse(b []byte, number protowire.Number, other func(*wireField))
 		if items++; items > maxBatch || !ok {
 			continue
 		}
+		if m.checks == nil { // room for as many as there are if all are as long
+			m.checks = make([]check, 0, min(len(b)/(len(item)+2)+1, maxBatch))
+		}
 		m.checks = append(m.checks, check{})
 		ok = m.checks[len(m.checks)-1].parse(item)
 	}
