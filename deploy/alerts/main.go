@@ -89,7 +89,7 @@ func startAll(ctx context.Context, binary string) (stop func(), err error) {
 	}
 	for i := range nodes {
 		host := fmt.Sprintf("127.0.0.%d", 21+i)
-		cmd := exec.CommandContext(ctx, binary, "serve", "--name", fmt.Sprintf("sluice-%d", i), "--min-members", "2", "--log-level", "error", //nolint:gosec // the caller's own binary
+		cmd := exec.CommandContext(ctx, binary, "serve", "--name", fmt.Sprintf("sluice-%d", i), "--min-members", "2", "--log-level", "error",
 			"--join", "127.0.0.21:7946,127.0.0.22:7946,127.0.0.23:7946", "--grpc", host+":7070", "--http", host+":7080",
 			"--peer", host+":7071", "--gossip", host+":7946", "--admin", host+":7090")
 		cmd.Env, cmd.Stderr = append(os.Environ(), "GOMEMLIMIT=1GiB"), os.Stderr

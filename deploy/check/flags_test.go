@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	core "k8s.io/api/core/v1"
 )
 
 // binary is sluice, built from here.
@@ -73,4 +75,49 @@ func TestFlagsAreTheBinarys(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A node starts on the policy that the chart writes out.
+func TestPoliciesAreGood(t *testing.T) {
+	each(t, func(t *testing.T, all []object) {
+		for _, o := range all {
+			c, ok := o.(*core.ConfigMap)
+			if !ok {
+				continue
+			}
+			file := filepath.Join(t.TempDir(), "policy.yaml")
+			if err := os.WriteFile(file, []byte(c.Data["policy.yaml"]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command(binary, "policy", "check", file).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		}
+	})
+}
+
+// The notes tell commands that work.
+func TestNotesTellCommandsThatAreThere(t *testing.T) {
+	help, err := exec.Command(binary, "status", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range samples(t) {
+		rendered, err := render(values(t, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := rendered["sluice/templates/NOTES.txt"]
+		t.Log(notes)
+		_, command, ok := strings.Cut(notes, "-- /sluice status")
+		if !ok {
+			t.Fatalf("%s: the notes do not say how to look:\n%s", file, notes)
+		}
+		command, _, _ = strings.Cut(command, "\n")
+		for _, name := range regexp.MustCompile(`--[a-z-]+`).FindAllString(command, -1) {
+			if !strings.Contains(string(help), name+" ") {
+				t.Errorf("%s: %s is no flag of sluice status", file, name)
+			}
+		}
+	}
 }
