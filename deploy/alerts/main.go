@@ -30,14 +30,14 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("usage: alerts PATH_OF_SLUICE > testdata/healthy.yaml")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	if err := run(ctx, os.Args[1], os.Stdout); err != nil {
+	if err := run(os.Args[1], os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, binary string, to io.Writer) error {
+func run(binary string, to io.Writer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
 	stop, err := startAll(ctx, binary)
 	if err != nil {
 		return err
