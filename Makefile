@@ -98,11 +98,14 @@ proto: ## Generate the Go code of the protos
 	$(TOOL) buf generate
 
 .PHONY: stale
-stale: proto ## Fail if generated code or module files are not current
+stale: proto manifests ## Fail if generated code, manifests or module files are not current
 	$(GO) mod tidy -diff
 	cd bench && $(GO) mod tidy -diff
+	cd deploy/check && $(GO) mod tidy -diff
 	@git diff --exit-code -- proto && test -z "$$(git ls-files --others --exclude-standard proto)" || \
 		{ echo 'generated code is stale: run make proto and commit'; exit 1; }
+	@git diff --exit-code -- deploy/manifests || \
+		{ echo 'the manifests are not what the chart makes: run make manifests and commit'; exit 1; }
 
 # The protos must stay compatible with what landed before: BASE is a commit of that.
 BASE ?= HEAD^
@@ -141,3 +144,48 @@ captures: ## Take the pictures of docs/captures anew, of three nodes that had LO
 .PHONY: test-python
 test-python: ## Run the contract's sample client (needs python3)
 	$(GO) test -tags python -run Python ./limiter/contract
+
+.PHONY: image-binary
+image-binary: ## Build bin/image/sluice, the binary of deploy/image/Dockerfile, as that does
+	GO=$(GO) deploy/image/build bin/image/sluice
+
+# Each build starts from nothing, with the compiler's profile: minutes.
+.PHONY: reproducible
+reproducible: ## Build the image's binary of HEAD twice, apart from each other, and compare the bytes
+	GO=$(GO) deploy/image/reproducible
+
+# Helm is pinned in deploy/check, a module for checking only; kubectl-validate, which is of an older
+# Kubernetes, in a file of its own there.
+CHECK     := cd deploy/check &&
+KUBE      := 1.30
+HELM_ARGS := --kube-version $(KUBE) ../chart
+
+# Who applies them has no Helm, which their labels must not name.
+.PHONY: manifests
+manifests: ## Render the chart's defaults to deploy/manifests, for kubectl
+	@$(CHECK) $(GO) tool helm template sluice --namespace sluice $(HELM_ARGS) > ../manifests/sluice.yaml.new
+	@cd deploy/manifests && { echo '# Made by make manifests from deploy/chart: change that.'; \
+		sed -e '/helm.sh\/chart:/d' -e '/managed-by:/d' -e '/^# Source:/d' sluice.yaml.new; } > sluice.yaml && rm sluice.yaml.new
+
+.PHONY: test-deploy
+test-deploy: test-alerts ## Check chart, manifests, dashboard and alerts: Helm, Kubernetes' schemas and rules, promtool, real nodes
+	@rm -rf bin/deploy && mkdir -p bin/deploy/all bin/deploy/builtin
+	@set -e; cd deploy/check; for values in ../chart/ci/*-values.yaml; do \
+		name=$$(basename $$values); echo "helm lint, helm template: $$name"; \
+		$(GO) tool helm lint --strict --quiet $(HELM_ARGS) --values $$values; \
+		$(GO) tool helm template sluice --namespace limits $(HELM_ARGS) --values $$values > ../../bin/deploy/all/$$name; \
+		../chart/ci/builtin ../../bin/deploy/all/$$name > ../../bin/deploy/builtin/$$name; \
+	done
+	$(CHECK) $(GO) tool -modfile=validate.mod kubectl-validate --version $(KUBE) ../../bin/deploy/builtin ../manifests
+	$(CHECK) $(GO) vet ./... && $(GO) test -count 1 ./...
+
+.PHONY: test-alerts
+test-alerts: ## Try alerts and dashboard with promtool, which it installs
+	command -v promtool >/dev/null || { apt-get update -qq && RUNLEVEL=1 \
+		apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends prometheus; }
+	$(GO) test -pgo=off -count 1 -tags promtool ./deploy
+
+.PHONY: alerts-healthy
+alerts-healthy: ## Record anew what healthy nodes tell, which no alert may fire on (two minutes)
+	$(GO) build -pgo=off -o bin/sluice ./cmd/sluice
+	$(GO) run -pgo=off ./deploy/alerts bin/sluice > bin/healthy.yaml && mv bin/healthy.yaml deploy/alerts/testdata/healthy.yaml

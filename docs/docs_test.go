@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -283,10 +284,11 @@ func pages(t *testing.T) []string {
 	t.Helper()
 	root, err1 := filepath.Glob("../*.md")
 	here, err2 := filepath.Glob("*.md")
-	if err := errors.Join(err1, err2); err != nil || len(root) < 3 || len(here) < 5 {
-		t.Fatalf("found %v, %v: %v", root, here, err)
+	deploy, err3 := filepath.Glob("../deploy/*/*.md")
+	if err := errors.Join(err1, err2, err3); err != nil || len(root) < 3 || len(here) < 5 || len(deploy) < 1 {
+		t.Fatalf("found %v, %v, %v: %v", root, here, deploy, err)
 	}
-	return append(root, here...)
+	return slices.Concat(root, here, deploy)
 }
 
 var (
