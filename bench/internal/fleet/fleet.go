@@ -145,22 +145,37 @@ func (f *Fleet) Settle(ctx context.Context) error {
 
 // amiss is what keeps the nodes from being settled; nil: nothing.
 func (f *Fleet) amiss(ctx context.Context) error {
-	nodes := f.Answering()
+	var members []Member
+	for _, n := range f.Answering() {
+		members = append(members, Member{Name: n.Name, Admin: n.Admin()})
+	}
+	return Amiss(ctx, members)
+}
+
+// A Member is a node that can be asked what it sees.
+type Member struct {
+	Name  string
+	Admin adminv1.AdminServiceClient
+}
+
+// Amiss is what keeps these from being all members of one settled cluster, as Settle
+// understands it; nil: nothing.
+func Amiss(ctx context.Context, members []Member) error {
 	var view uint64
-	for _, n := range nodes {
+	for _, n := range members {
 		ask, cancel := context.WithTimeout(ctx, time.Second)
-		resp, err := n.Admin().Members(ask, &adminv1.MembersRequest{})
+		resp, err := n.Admin.Members(ask, &adminv1.MembersRequest{})
 		cancel()
 		if err != nil {
 			return fmt.Errorf("%s does not tell: %w", n.Name, err)
 		}
-		if err := disagreement(resp, len(nodes)); err != nil {
+		if err := disagreement(resp, len(members)); err != nil {
 			return fmt.Errorf("%s says: %w", n.Name, err)
 		}
 		if id := resp.GetMembers()[0].GetViewId(); view == 0 {
 			view = id
 		} else if id != view {
-			return fmt.Errorf("%s goes by view %x, %s by %x", n.Name, id, nodes[0].Name, view)
+			return fmt.Errorf("%s goes by view %x, %s by %x", n.Name, id, members[0].Name, view)
 		}
 	}
 	return nil
