@@ -114,7 +114,7 @@ func (f *Fleet) CPU() (sum time.Duration) {
 func (f *Fleet) Dead() string {
 	for _, n := range f.Nodes {
 		if n.answers.Load() && n.ended() {
-			return fmt.Sprintf("%s ended by itself: %v; see %s", n.Name, n.exit, n.logFile())
+			return fmt.Sprintf("%s ended by itself: %v; see %s", n.Name, n.program.Exit(), n.logFile())
 		}
 	}
 	return ""

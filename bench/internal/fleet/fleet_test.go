@@ -176,10 +176,10 @@ func TestNodeIsPaused(t *testing.T) {
 
 func TestDeadNodeIsNoticed(t *testing.T) {
 	f, n := start(t)
-	if err := syscall.Kill(n.cmd.Process.Pid, syscall.SIGTERM); err != nil { // as if by itself
+	if err := syscall.Kill(n.PID(), syscall.SIGTERM); err != nil { // as if by itself
 		t.Fatal(err)
 	}
-	<-n.done
+	<-n.program.Done
 	if got := f.Dead(); !strings.Contains(got, "n1 ended by itself") {
 		t.Errorf("dead: %q", got)
 	}
