@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// What may be forgotten with a pod: what it answered in the last of its time.
+const (
+	lastOfKilled = 30 * time.Millisecond
+	lastOfCut    = 500 * time.Millisecond
+)
+
+// formed is within which a first start must come to one view.
+const formed = 10 * time.Second
+
+// bounds are what must hold in an act. Besides, no act may start with a pod that is ready too
+// early, lose or double a lease, count what was not asked for, or deny what no try explains.
+type bounds struct {
+	forgets bool           // what lost pods answered last may be given again
+	early   bool           // keys may be denied early by tries that may have been counted
+	failed  [gateways]bool // calls may fail, by gateway
+	joined  time.Duration  // within which a pod that comes again is a full member; 0: none does
+}
+
+var (
+	planned = bounds{}
+	crashed = bounds{forgets: true, early: true}
+	// A gateway behind a ClusterIP notices only by keepalive, after 10 s, that its connection leads to
+	// a pod that is cut off.
+	cut = bounds{forgets: true, early: true, failed: [gateways]bool{service: true}}
+)
+
+func (b bounds) joinedWithin(d time.Duration) bounds {
+	b.joined = d
+	return b
+}
+
+// judge says what of a result breaks the bounds.
+func (b bounds) judge(r *result) (broken []string) {
+	say := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
+	if r.OverExcess > 0 {
+		say("over-admitted: %d units more than the act allows", r.OverExcess)
+	}
+	if r.UncountedExcess > 0 {
+		say("forgotten: %d units that were allowed are not counted, more than the act allows", r.UncountedExcess)
+	}
+	if r.Overcounted > 0 {
+		say("counted out of nothing: %d units", r.Overcounted)
+	}
+	if r.Denied > 0 || r.Early > 0 && !b.early {
+		say("denied too early: %d units, %d of them beyond doubt", r.Early, r.Denied)
+	}
+	for g, n := range r.Failed {
+		if n > 0 && !b.failed[g] {
+			say("failed: %d calls of the gateway %s", n, gatewayNames[g])
+		}
+	}
+	if b.joined > 0 && r.Joined > b.joined {
+		say("the pod that came again was a full member after %s, not %v", span(r.Joined), b.joined)
+	}
+	if r.Formed > formed {
+		say("the first start came to one view after %s, not %v", span(r.Formed), formed)
+	}
+	if len(r.ReadyEarly) > 0 {
+		say("ready too early: %s", strings.Join(r.ReadyEarly, "; "))
+	}
+	if l := r.Leases; l.Lost+l.Doubled+l.Left > 0 {
+		say("leases: %d lost, %d doubled, %d left", l.Lost, l.Doubled, l.Left)
+	}
+	return broken
+}
+
+// String is what the bounds come to.
+func (b bounds) String() string {
+	text := "0 over"
+	if b.forgets {
+		text = "its last answers over"
+	}
+	switch b.failed {
+	case [gateways]bool{}:
+		text += ", 0 failed"
+	case [gateways]bool{service: true}:
+		text += ", 0 failed at dns"
+	}
+	if b.joined > 0 {
+		text += fmt.Sprintf(", member in %v", b.joined)
+	}
+	return text
+}
