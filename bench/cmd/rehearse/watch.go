@@ -40,7 +40,8 @@ func (s *scene) assemble(ctx context.Context) error {
 			break
 		}
 		for _, name := range ready {
-			if early[name] == "" {
+			// Copies are made as soon as there is somebody to make them for.
+			if early[name] == "" && !errors.Is(amiss, fleet.ErrUncopied) {
 				early[name] = fmt.Sprintf("%s, %s after the start, while: %v", name, span(time.Since(began)), amiss)
 			}
 		}
