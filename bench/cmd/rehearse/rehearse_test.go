@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overten/sluice/bench/internal/audit"
 	"github.com/overten/sluice/bench/internal/gateway"
 	"github.com/overten/sluice/bench/internal/sandbox"
 )
@@ -27,8 +28,8 @@ func TestJudge(t *testing.T) {
 		{planned, result{UncountedExcess: 2}, "forgotten: 2"},
 		{planned, result{Overcounted: 2}, "out of nothing: 2"},
 		{planned, result{Failed: [gateways]int{dns: 2}}, "2 calls of the gateway dns"},
-		{cut, result{Failed: [gateways]int{service: 2}}, ""},
-		{cut, result{Failed: [gateways]int{dns: 1, service: 2}}, "1 calls of the gateway dns"},
+		{planned.stuck(), result{Failed: [gateways]int{service: 2}}, ""},
+		{planned.stuck(), result{Failed: [gateways]int{dns: 1, service: 2}}, "1 calls of the gateway dns"},
 		{joins, result{Joined: 5 * time.Second}, ""},
 		{joins, result{Joined: 6 * time.Second}, "full member after 6s"},
 		{planned, result{Formed: 11 * time.Second}, "one view after 11s"},
@@ -40,6 +41,21 @@ func TestJudge(t *testing.T) {
 		if c.want == "" && broken != "" || !strings.Contains(broken, c.want) {
 			t.Errorf("%v, %+v: broken are %q, want %q", c.bounds, c.result, broken, c.want)
 		}
+	}
+}
+
+func TestExcess(t *testing.T) {
+	f := audit.Finding{Over: 3, Uncounted: 4, Excused: 2}
+	for _, c := range []struct {
+		bounds          bounds
+		over, uncounted uint64
+	}{{planned, 3, 4}, {crashed, 1, 2}, {bounds{twice: true}, 0, 4}} {
+		if over, uncounted := c.bounds.excess(f); over != c.over || uncounted != c.uncounted {
+			t.Errorf("%v: %d and %d, want %d and %d", c.bounds, over, uncounted, c.over, c.uncounted)
+		}
+	}
+	if over, _ := (bounds{twice: true}).excess(audit.Finding{Over: limit + 5}); over != 5 {
+		t.Errorf("beyond twice the limit are %d", over)
 	}
 }
 

@@ -16,7 +16,7 @@ denied    units denied though callers had not been told of as many; in brackets 
 failed    calls, deadline 5 s: by the gateway with the Go client / by the one behind the Service
 longest   any call
 formed    from nothing until all pods were one settled cluster
-settled   from when something last happened until they were again
+settled   the longest that they were not, or from when a pod that was cut off was back; to 0.2 s
 joined    from the start of a pod that came again until it was a full member
 leases    lost / doubled / left after all were released
 stalls    how long the machine ran nothing at all, at most: a call that began then took as long

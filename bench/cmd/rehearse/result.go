@@ -26,7 +26,7 @@ type result struct {
 	Longest         time.Duration  `json:"longest_ns"`
 	Formed          time.Duration  `json:"first_start_ns"`
 	ReadyEarly      []string       `json:"ready_too_early,omitempty"`
-	Settled         time.Duration  `json:"settled_after_ns"`
+	Settled         time.Duration  `json:"settled_after_ns"` // at most
 	Joined          time.Duration  `json:"joined_after_ns,omitempty"`
 	Stalled         time.Duration  `json:"machine_stood_still_ns"` // at most; -1: not known
 	Took            time.Duration  `json:"took_ns"`
@@ -52,7 +52,7 @@ func (s *scene) clock() {
 		}
 		if r.Failed[c.Group]++; r.Failed[c.Group] <= maxDetails {
 			r.Details = append(r.Details, fmt.Sprintf("failed, gateway %s: %s, held by %v before, asked %v after the act began, failed %v later: %v",
-				gatewayNames[c.Group], s.Keys.Names[c.Key], s.before[c.Key], (c.Began-s.marks[0]).Round(time.Millisecond), (c.Ended-c.Began).Round(time.Millisecond), c.Err))
+				gatewayNames[c.Group], s.Keys.Names[c.Key], s.before[c.Key], (c.Began-s.began).Round(time.Millisecond), (c.Ended-c.Began).Round(time.Millisecond), c.Err))
 		}
 	}
 }
@@ -61,11 +61,7 @@ func (s *scene) clock() {
 func (s *scene) weigh(findings []audit.Finding, after []gateway.Sight) {
 	r, told := &s.result, 0
 	for _, f := range findings {
-		may := uint64(0)
-		if s.act.bounds.forgets {
-			may = f.Excused
-		}
-		over, uncounted := f.Over-min(f.Over, may), f.Uncounted-min(f.Uncounted, may)
+		over, uncounted := s.act.bounds.excess(f)
 		r.Over += f.Over
 		r.OverExcess += over
 		r.Excused += f.Excused

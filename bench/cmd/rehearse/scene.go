@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -43,7 +44,8 @@ type scene struct {
 	say     func(format string, args ...any)
 
 	cluster *kube.Cluster
-	marks   []time.Duration
+	marked  atomic.Int64  // by the log's clock
+	began   time.Duration // the act
 	losses  []audit.Loss
 	before  []gateway.Sight
 	result  result
@@ -189,11 +191,13 @@ func (s *scene) underLoad(ctx context.Context, traffic *gateway.Traffic, runs *g
 	}()
 	all.Go(func() { traffic.Run(load) })
 	all.Go(func() { runs.Hold(load) })
+	all.Go(func() { s.result.Settled = s.unsettled(load) })
 	if err := s.wait(ctx, s.options.leadIn); err != nil {
 		return err
 	}
 	all.Go(func() { released = runs.Release(load) })
 	s.mark()
+	s.began = s.Log.Now()
 	if err := s.act.play(ctx, s); err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -203,7 +207,6 @@ func (s *scene) underLoad(ctx context.Context, traffic *gateway.Traffic, runs *g
 	if err := s.settle(ctx); err != nil {
 		s.broken("%v", err)
 	}
-	s.result.Settled = s.Log.Now() - s.marks[len(s.marks)-1]
 	return s.wait(ctx, s.options.tail)
 }
 
@@ -242,8 +245,8 @@ func (s *scene) broken(format string, args ...any) {
 	s.result.Broken = append(s.result.Broken, fmt.Sprintf(format, args...))
 }
 
-// mark notes that something happens now from which it is measured until all is settled.
-func (s *scene) mark() { s.marks = append(s.marks, s.Log.Now()) }
+// mark notes that something happens now: that the act begins, or that a pod is back.
+func (s *scene) mark() { s.marked.Store(int64(s.Log.Now())) }
 
 func (s *scene) wait(ctx context.Context, d time.Duration) error { return gateway.Wait(ctx, d) }
 

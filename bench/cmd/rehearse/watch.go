@@ -40,8 +40,8 @@ func (s *scene) assemble(ctx context.Context) error {
 			break
 		}
 		for _, name := range ready {
-			// Copies are made as soon as there is somebody to make them for.
-			if early[name] == "" && !errors.Is(amiss, fleet.ErrUncopied) {
+			// Copies and permits follow within a moment, and calls wait for what they need.
+			if early[name] == "" && !errors.Is(amiss, fleet.ErrRaw) {
 				early[name] = fmt.Sprintf("%s, %s after the start, while: %v", name, span(time.Since(began)), amiss)
 			}
 		}
@@ -83,6 +83,28 @@ func (s *scene) ready(ctx context.Context) (names []string) {
 	return names
 }
 
+// unsettledPoll is how often it is looked whether pods are one settled cluster, under load.
+const unsettledPoll = 200 * time.Millisecond
+
+// unsettled looks until ctx ends, and returns the longest time from when pods were no longer one
+// settled cluster, or from a mark in that time, until they were again.
+func (s *scene) unsettled(ctx context.Context) (longest time.Duration) {
+	since := time.Duration(-1) // they are
+	for s.wait(ctx, unsettledPoll) == nil {
+		amiss := fleet.Amiss(ctx, s.cluster.Members())
+		now := s.Log.Now()
+		switch {
+		case ctx.Err() != nil:
+		case amiss != nil && since < 0:
+			since = now
+		case amiss == nil && since >= 0:
+			longest = max(longest, now-max(since, time.Duration(s.marked.Load())))
+			since = -1
+		}
+	}
+	return longest
+}
+
 // evict ends a pod and waits until it is a full member again.
 func (s *scene) evict(ctx context.Context, ordinal int) error {
 	ctx, cancel := context.WithTimeout(ctx, comesMost)
@@ -101,7 +123,6 @@ func (s *scene) evict(ctx context.Context, ordinal int) error {
 	}); err != nil {
 		return err
 	}
-	s.mark()
 	if err := s.settle(ctx); err != nil {
 		return err
 	}

@@ -158,14 +158,15 @@ type Member struct {
 	Admin adminv1.AdminServiceClient
 }
 
-// ErrUncopied is that all is settled, but that not all partitions have a copy yet.
-var ErrUncopied = errors.New("held without a copy")
+// ErrRaw is that all members have one view and hold what is their own, but have not for all
+// partitions a copy, or a permit, yet.
+var ErrRaw = errors.New("held, but not yet for good")
 
 // Amiss is what keeps these from being all members of one settled cluster, as Settle
-// understands it; nil: nothing. It is ErrUncopied only if nothing else is.
+// understands it; nil: nothing. It is ErrRaw only if nothing else is.
 func Amiss(ctx context.Context, members []Member) error {
 	var view uint64
-	var uncopied error
+	var raw error
 	for _, n := range members {
 		ask, cancel := context.WithTimeout(ctx, time.Second)
 		resp, err := n.Admin.Members(ask, &adminv1.MembersRequest{})
@@ -173,8 +174,8 @@ func Amiss(ctx context.Context, members []Member) error {
 		if err != nil {
 			return fmt.Errorf("%s does not tell: %w", n.Name, err)
 		}
-		if err := disagreement(resp, len(members)); errors.Is(err, ErrUncopied) {
-			uncopied = fmt.Errorf("%s says: %w", n.Name, err)
+		if err := disagreement(resp, len(members)); errors.Is(err, ErrRaw) {
+			raw = fmt.Errorf("%s says: %w", n.Name, err)
 		} else if err != nil {
 			return fmt.Errorf("%s says: %w", n.Name, err)
 		}
@@ -184,7 +185,7 @@ func Amiss(ctx context.Context, members []Member) error {
 			return fmt.Errorf("%s goes by view %x, %s by %x", n.Name, id, members[0].Name, view)
 		}
 	}
-	return uncopied
+	return raw
 }
 
 // disagreement is what a node's answer about a cluster of so many nodes lacks.
@@ -196,7 +197,7 @@ func disagreement(r *adminv1.MembersResponse, nodes int) error {
 		return errors.New("members do not agree")
 	}
 	held := uint32(0)
-	var uncopied error
+	var raw error
 	for _, m := range r.GetMembers() {
 		held += m.GetHeld()
 		switch {
@@ -206,16 +207,18 @@ func disagreement(r *adminv1.MembersResponse, nodes int) error {
 			return fmt.Errorf("%s is %s", m.GetName(), m.GetState())
 		case int(m.GetViewMembers()) != nodes:
 			return fmt.Errorf("%s has a view of %d members, of %d nodes", m.GetName(), m.GetViewMembers(), nodes)
-		case m.GetHeld() != m.GetOwned() || m.GetWaiting() > 0:
-			return fmt.Errorf("%s owns %d partitions, holds %d and waits with %d", m.GetName(), m.GetOwned(), m.GetHeld(), m.GetWaiting())
+		case m.GetHeld() != m.GetOwned():
+			return fmt.Errorf("%s owns %d partitions and holds %d", m.GetName(), m.GetOwned(), m.GetHeld())
 		case m.GetUnsent() > 0:
 			return fmt.Errorf("%s has counts of %d former holdings that nobody has taken over", m.GetName(), m.GetUnsent())
+		case m.GetWaiting() > 0:
+			raw = fmt.Errorf("%w: %s waits with %d partitions", ErrRaw, m.GetName(), m.GetWaiting())
 		case m.GetUncopied() > 0 && nodes > 1:
-			uncopied = fmt.Errorf("%w by %s: %d partitions", ErrUncopied, m.GetName(), m.GetUncopied())
+			raw = fmt.Errorf("%w: %s holds %d partitions without a copy", ErrRaw, m.GetName(), m.GetUncopied())
 		}
 	}
 	if held != r.GetPartitions() {
 		return fmt.Errorf("%d of %d partitions are held", held, r.GetPartitions())
 	}
-	return uncopied
+	return raw
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -102,6 +103,15 @@ func TestDisagreement(t *testing.T) {
 		if err := disagreement(r, 3); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
+	}
+	r := settled(3)
+	r.Members[0].Uncopied = 1
+	if err := disagreement(r, 3); !errors.Is(err, ErrRaw) {
+		t.Errorf("only a copy is missing, but: %v", err)
+	}
+	r.Members[1].Held++
+	if err := disagreement(r, 3); err == nil || errors.Is(err, ErrRaw) {
+		t.Errorf("something graver hides behind a copy that is missing: %v", err)
 	}
 }
 

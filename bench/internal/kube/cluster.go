@@ -196,6 +196,14 @@ func (c *Cluster) Sicken(ordinal int, t nameserver.Trouble, lasts time.Duration)
 	c.ills[ordinal] = ill{trouble: t, lasts: lasts}
 }
 
+// SickenAll lets DNS be wrong for all pods that there are, from now on, for so long.
+func (c *Cluster) SickenAll(t nameserver.Trouble, lasts time.Duration) {
+	t.Until = time.Now().Add(lasts)
+	for _, s := range c.Status() {
+		c.dns.Trouble(s.Address, t)
+	}
+}
+
 // Await waits until something is so, and fails if a pod ends by itself.
 func (c *Cluster) Await(ctx context.Context, what string, so func() bool) error {
 	for {
