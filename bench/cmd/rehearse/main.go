@@ -34,10 +34,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/overten/sluice/bench/internal/kube"
 	"github.com/overten/sluice/bench/internal/process"
 	"github.com/overten/sluice/bench/internal/sandbox"
-
-	"github.com/overten/sluice/bench/internal/kube"
 )
 
 // How this program is told to be one of those that it starts.
@@ -106,7 +105,10 @@ func prepare(ctx context.Context, o options, args []string) (err error) {
 		return err
 	}
 	tools := filepath.Join(o.logs, binaries)
-	defer func() { err = errors.Join(err, os.RemoveAll(tools)) }()
+	defer func() {
+		err = errors.Join(err, os.RemoveAll(tools))
+		_ = os.Remove(o.logs) // if it has nothing to tell
+	}()
 	if err := os.MkdirAll(tools, 0o700); err != nil {
 		return err
 	}
@@ -168,6 +170,9 @@ func playAll(ctx context.Context, o options, network sandbox.Network) (results [
 			continue
 		}
 		r, err := play(ctx, o, a, network)
+		if ctx.Err() != nil {
+			return results, skipped, fmt.Errorf("%s: interrupted", a.name)
+		}
 		if err != nil {
 			return results, skipped, fmt.Errorf("%s: %w", a.name, err)
 		}

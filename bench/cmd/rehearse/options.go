@@ -53,13 +53,16 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	minReady := false
-	flags.Visit(func(f *flag.Flag) { minReady = minReady || f.Name == "min-ready" })
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	o.leadIn, o.tail = 2*time.Second, 3*time.Second
 	if o.short {
-		o.leadIn, o.tail = time.Second, time.Second
-		if !minReady {
+		o.leadIn, o.tail = 500*time.Millisecond, time.Second
+		if !given["min-ready"] {
 			o.minReady = time.Second
+		}
+		if !given["keys"] {
+			o.keys = 500
 		}
 	}
 	if o.seed == 0 {
