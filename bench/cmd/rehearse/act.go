@@ -46,8 +46,8 @@ var acts = []act{
 	{name: "dns-empty", pods: 3, private: true, play: ill(nameserver.Trouble{Empty: true}, ailing), bounds: planned.joinedWithin(ailing + 5*time.Second)},
 	{name: "dns-gone", pods: 3, private: true, play: gone, bounds: bounds{twice: true, leases: true}.joinedWithin(outage + 5*time.Second)},
 	{name: "dns-gone-2", pods: 3, private: true, minMembers: 2, play: gone, bounds: planned.joinedWithin(outage + 5*time.Second)},
-	{name: "cut-off", pods: 3, private: true, play: cutOff, bounds: bounds{twice: true, early: true}.stuck()},
-	{name: "cut-off-2", pods: 3, private: true, minMembers: 2, play: cutOff, bounds: bounds{early: true}.stuck()},
+	{name: "cut-off", pods: 3, private: true, play: cutOff, bounds: bounds{twice: true}.stuck()},
+	{name: "cut-off-2", pods: 3, private: true, minMembers: 2, play: cutOff, bounds: planned.stuck()},
 }
 
 const (

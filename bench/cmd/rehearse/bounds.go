@@ -22,14 +22,13 @@ type bounds struct {
 	forgets bool           // what lost pods answered last may be given again
 	twice   bool           // each side of a split may give a key its limit
 	leases  bool           // a side that never had a lease tells that it is gone
-	early   bool           // keys may be denied early by tries that may have been counted
 	failed  [gateways]bool // calls may fail, by gateway
 	joined  time.Duration  // within which a pod that comes again is a full member; 0: none does
 }
 
 var (
 	planned = bounds{}
-	crashed = bounds{forgets: true, early: true}
+	crashed = bounds{forgets: true}
 )
 
 // stuck allows calls of the gateway behind the Service to fail: it notices only by keepalive, after
@@ -68,8 +67,8 @@ func (b bounds) judge(r *result) (broken []string) {
 	if r.Overcounted > 0 {
 		say("counted out of nothing: %d units", r.Overcounted)
 	}
-	if r.Denied > 0 || r.Early > 0 && !b.early {
-		say("denied too early: %d units, %d of them beyond doubt", r.Early, r.Denied)
+	if r.Denied > 0 {
+		say("denied too early: %d units beyond tries that may have been counted", r.Denied)
 	}
 	for g, n := range r.Failed {
 		if n > 0 && !b.failed[g] {

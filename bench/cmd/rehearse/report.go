@@ -11,8 +11,9 @@ import (
 // legend explains the table's columns.
 const legend = `over      units allowed beyond the limit in any window, all keys together; in brackets what lost pods
           had answered in their last moments, which is the bound where it stands
-denied    units denied though callers had not been told of as many; in brackets those that tries
-          which may have been counted cannot explain
+denied    units denied though callers had not been told of as many: where the machine has no time for
+          its programs, tries are made again, and both may count; in brackets, and never to be, those
+          that this cannot explain
 failed    calls, deadline 5 s: by the gateway with the Go client / by the one behind the Service
 longest   any call
 formed    from nothing until all pods were one settled cluster

@@ -70,7 +70,7 @@ func (s *scene) weigh(findings []audit.Finding, after []gateway.Sight) {
 		r.Overcounted += f.Overcounted
 		r.Early += f.Early
 		r.Denied += f.Denied
-		wrong := over+uncounted+f.Overcounted+f.Denied > 0 || f.Early > 0 && !s.act.bounds.early
+		wrong := over+uncounted+f.Overcounted+f.Denied > 0
 		if told++; wrong && told <= maxDetails {
 			r.Details = append(r.Details, fmt.Sprintf("%s: over %d, denied early %d (%d beyond doubt), not counted %d, counted for nothing %d (excused: %d); held by %v before and by %v in the end, which counts %d",
 				s.Keys.Names[f.Key], f.Over, f.Early, f.Denied, f.Uncounted, f.Overcounted, f.Excused, s.before[f.Key], after[f.Key], after[f.Key].Count.Used))

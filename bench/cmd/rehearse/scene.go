@@ -202,10 +202,10 @@ func (s *scene) underLoad(ctx context.Context, traffic *gateway.Traffic, runs *g
 		if ctx.Err() != nil {
 			return err
 		}
-		s.broken("%v", err)
+		s.broken(err)
 	}
 	if err := s.settle(ctx); err != nil {
-		s.broken("%v", err)
+		s.broken(err)
 	}
 	return s.wait(ctx, s.options.tail)
 }
@@ -213,10 +213,10 @@ func (s *scene) underLoad(ctx context.Context, traffic *gateway.Traffic, runs *g
 // reckon finds out what came of it all.
 func (s *scene) reckon(ctx context.Context, c *gateway.Circle, runs *gateway.Runs) (err error) {
 	if err := s.Drain(ctx, c); err != nil {
-		s.broken("%v", err)
+		s.broken(err)
 	}
 	if s.result.Leases, err = runs.Count(ctx, s.admins()[0]); err != nil {
-		s.broken("%v", err)
+		s.broken(err)
 	}
 	after, err := s.Inspect(ctx, s.admins())
 	if err != nil {
@@ -227,7 +227,7 @@ func (s *scene) reckon(ctx context.Context, c *gateway.Circle, runs *gateway.Run
 		counts[k] = at.Count
 	}
 	if err := s.cluster.Failed(); err != nil {
-		s.broken("%v", err)
+		s.broken(err)
 	}
 	rule := audit.Rule{Limit: limit, Window: window, Late: late}
 	s.weigh(rule.Judge(s.Log.Tries(), s.Log.Calls(), counts, s.losses), after)
@@ -241,9 +241,7 @@ func (s *scene) reckon(ctx context.Context, c *gateway.Circle, runs *gateway.Run
 }
 
 // broken notes that something does not hold.
-func (s *scene) broken(format string, args ...any) {
-	s.result.Broken = append(s.result.Broken, fmt.Sprintf(format, args...))
-}
+func (s *scene) broken(err error) { s.result.Broken = append(s.result.Broken, err.Error()) }
 
 // mark notes that something happens now: that the act begins, or that a pod is back.
 func (s *scene) mark() { s.marked.Store(int64(s.Log.Now())) }

@@ -211,7 +211,11 @@ func (c *Cluster) watch(p *pod) {
 		wanted := p.Terminating || p.lost
 		c.mu.Unlock()
 		if !wanted {
-			c.fail(fmt.Errorf("%s ended by itself: %v; see %s", p.name, p.program.Exit(), c.logOf(p)))
+			how := p.program.Exit()
+			if how == nil {
+				how = errors.New("as if all were well")
+			}
+			c.fail(fmt.Errorf("%s ended by itself: %w; see %s", p.name, how, c.logOf(p)))
 		}
 	}
 }
