@@ -18,12 +18,13 @@ const (
 // An act is something that happens to the pods under load, and what must hold then.
 type act struct {
 	name       string
-	pods       int    // at first
-	revision   string // of those; "": current
-	minMembers int    // 0: as the program was told
-	short      bool   // it is part of the short form
-	private    bool   // pods must have a network of their own
-	previous   bool   // there must be an earlier build
+	pods       int                // at first
+	revision   string             // of those; "": current
+	minMembers int                // 0: as the program was told
+	short      bool               // it is part of the short form
+	private    bool               // pods must have a network of their own
+	previous   bool               // there must be an earlier build
+	dns        nameserver.Trouble // of all pods at their first start
 	play       func(context.Context, *scene) error
 	bounds     bounds
 }
@@ -32,6 +33,7 @@ type act struct {
 // have --min-members 2, without which a pod that sees no other goes on alone.
 var acts = []act{
 	{name: "first-start", pods: 3, short: true, play: nothing, bounds: planned},
+	{name: "first-start-slow", pods: 3, private: true, dns: slow, play: nothing, bounds: planned},
 	{name: "upgrade", pods: 3, revision: previous, previous: true, short: true, play: roll(current), bounds: planned},
 	{name: "downgrade", pods: 3, previous: true, short: true, play: roll(previous), bounds: planned},
 	{name: "scale-up-stepwise", pods: 3, play: scale(4, 5, 6, 7), bounds: planned},
@@ -40,7 +42,7 @@ var acts = []act{
 	{name: "scale-down-at-once", pods: 7, play: scale(3), bounds: planned},
 	{name: "eviction", pods: 3, short: true, play: evict, bounds: planned.joinedWithin(5 * time.Second)},
 	{name: "node-lost", pods: 3, play: lose, bounds: crashed},
-	{name: "dns-slow", pods: 3, private: true, play: ill(nameserver.Trouble{Delay: 3 * time.Second}, 20*time.Second), bounds: planned.joinedWithin(8 * time.Second)},
+	{name: "dns-slow", pods: 3, private: true, play: ill(slow, outage), bounds: planned.joinedWithin(8 * time.Second)},
 	{name: "dns-stale", pods: 3, private: true, play: stale, bounds: planned.joinedWithin(ailing + 5*time.Second)},
 	{name: "dns-fails", pods: 3, private: true, play: ill(nameserver.Trouble{Fail: true}, ailing), bounds: planned.joinedWithin(ailing + 5*time.Second)},
 	{name: "dns-empty", pods: 3, private: true, play: ill(nameserver.Trouble{Empty: true}, ailing), bounds: planned.joinedWithin(ailing + 5*time.Second)},
@@ -49,6 +51,9 @@ var acts = []act{
 	{name: "cut-off", pods: 3, private: true, play: cutOff, bounds: bounds{twice: true}.stuck()},
 	{name: "cut-off-2", pods: 3, private: true, minMembers: 2, play: cutOff, bounds: planned.stuck()},
 }
+
+// slow is DNS that answers late.
+var slow = nameserver.Trouble{Delay: 3 * time.Second}
 
 const (
 	ailing    = 6 * time.Second  // how long DNS is wrong for one pod: shorter than the nodes' --bootstrap-after, 10 s

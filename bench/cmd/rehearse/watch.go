@@ -20,6 +20,11 @@ const watchPoll = 20 * time.Millisecond
 func (s *scene) assemble(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, comesMost)
 	defer cancel()
+	if s.act.dns.Delay > 0 {
+		for i := range s.act.pods {
+			s.cluster.Sicken(i, s.act.dns, outage)
+		}
+	}
 	began := time.Now()
 	s.cluster.Apply(func(set *kube.Set) {
 		*set = kube.Set{Replicas: s.act.pods, Revision: current, MinReady: s.options.minReady}
