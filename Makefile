@@ -60,6 +60,10 @@ sim: ## Simulate SEEDS (200000) clusters in trouble, from seed FIRST (1) on
 chaos: ## Let nodes join, leave, die and sleep under load, and print what that cost (ARGS="-short" for a minute of it)
 	cd bench && $(GO) run ./cmd/chaos $(ARGS)
 
+.PHONY: rehearse
+rehearse: ## Play a StatefulSet's life under load: upgrades, scaling, evictions, bad DNS (ARGS="-short" for a minute of it)
+	cd bench && $(GO) run ./cmd/rehearse $(ARGS)
+
 # A build with a profile takes a minute longer, so what is only tried or tested has none.
 .PHONY: profile
 profile: ## Record anew the profile that the compiler optimises by, cmd/sluice/default.pgo

@@ -48,7 +48,7 @@ func (s *settled) oneAddress(ctx context.Context, host string) (netip.Addr, erro
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return plain(ip), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timing.Connect)
+	ctx, cancel := context.WithTimeout(ctx, s.Timing.Lookup)
 	defer cancel()
 	ips, err := s.Resolve(ctx, host)
 	if err != nil {

@@ -38,7 +38,8 @@ type Timing struct {
 	Sync         time.Duration // between full exchanges with one other member (10 s)
 	Reconcile    time.Duration // between full comparisons of what is known with what was told (5 s)
 	Rejoin       time.Duration // between attempts to reach who is missing, ±25 % (3 s; a quarter of it before the first success)
-	Connect      time.Duration // bound of one connection, of each name looked up (2 s)
+	Connect      time.Duration // bound of one connection (2 s)
+	Lookup       time.Duration // bound of looking a name up (8 s: DNS asks again after 5)
 	Dead         time.Duration // for so long the dead are told that they are thought dead (30 s)
 }
 
@@ -55,6 +56,7 @@ func (t Timing) withDefaults() Timing {
 	or(&t.Reconcile, 5*time.Second)
 	or(&t.Rejoin, 3*time.Second)
 	or(&t.Connect, 2*time.Second)
+	or(&t.Lookup, 8*time.Second)
 	or(&t.Dead, 30*time.Second)
 	return t
 }

@@ -70,7 +70,8 @@ func Start(c Config) (*Gossip, error) {
 		return nil, fmt.Errorf("gossip: bind: %w", err)
 	}
 	g.writing.Go(g.journal.run)
-	g.loops.Go(func() { g.rejoinLoop(ctx) })
+	g.loops.Go(func() { g.rejoinLoop(ctx, g.rejoinSeeds) })
+	g.loops.Go(func() { g.rejoinLoop(ctx, g.rejoinMissing) })
 	g.loops.Go(func() { g.reconcileLoop(ctx) })
 	g.loops.Go(func() { g.repeatLoop(ctx) })
 	return g, nil

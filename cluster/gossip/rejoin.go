@@ -17,11 +17,12 @@ const (
 	maxMissing  = 16 // last known addresses, chosen at random: in time all have their turn
 )
 
-// rejoinLoop tries to reach who is missing, for ever: gossip alone never asks again for a member
-// that it once gave up, and two halves of a cluster that have given each other up would stay apart.
-func (g *Gossip) rejoinLoop(ctx context.Context) {
+// rejoinLoop makes one round of attempts after the other, for ever: gossip alone never asks again for
+// a member that it once gave up, and two halves of a cluster that have given each other up would
+// stay apart.
+func (g *Gossip) rejoinLoop(ctx context.Context, round func(context.Context)) {
 	for {
-		g.rejoin(ctx)
+		round(ctx)
 		pause := g.config.Timing.Rejoin
 		if !g.Joined() {
 			pause /= 4
@@ -34,57 +35,83 @@ func (g *Gossip) rejoinLoop(ctx context.Context) {
 	}
 }
 
-// rejoin makes one round.
-func (g *Gossip) rejoin(ctx context.Context) {
-	addrs, errs := g.targets(ctx)
-	var mu sync.Mutex // guards errs and reached
-	reached := 0
-	inParallel(addrs, func(addr netip.AddrPort) {
-		_, err := g.list.Join([]string{addr.String()})
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil {
-			errs = append(errs, err)
-			return
-		}
-		reached++
-	})
-	if ctx.Err() != nil || len(errs) == 0 {
-		return
-	}
-	if reached == 0 && !g.Joined() {
-		g.journal.warn("alone", "no member was reached yet, trying on", "error", errors.Join(errs...).Error())
-		return
-	}
-	g.journal.debug("some that are missing were not reached", "error", errors.Join(errs...).Error())
-}
-
-// targets returns the addresses of seeds and of missing members at which no living member is known
-// to be, and what went wrong with names.
-func (g *Gossip) targets(ctx context.Context) ([]netip.AddrPort, []error) {
-	var mu sync.Mutex // guards targets and errs
-	var targets []netip.AddrPort
-	var errs []error
+// rejoinSeeds tries the seeds, each as soon as its name is looked up.
+func (g *Gossip) rejoinSeeds(ctx context.Context) {
+	a := g.attempt()
 	inParallel(g.config.seeds, func(s seed) {
 		ips, err := g.lookUp(ctx, s.host)
-		mu.Lock()
-		defer mu.Unlock()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("seed %s: %w", s, err))
+			a.failed(fmt.Errorf("seed %s: %w", s, err))
 		}
+		var addrs []netip.AddrPort
 		for _, ip := range ips {
-			targets = append(targets, netip.AddrPortFrom(plain(ip), s.port))
+			addrs = append(addrs, netip.AddrPortFrom(plain(ip), s.port))
 		}
+		a.join(addrs)
 	})
-	living, missing := g.roster.addresses()
+	a.report(ctx)
+}
+
+// rejoinMissing tries the last known addresses of who is missing. It waits for no name.
+func (g *Gossip) rejoinMissing(ctx context.Context) {
+	a := g.attempt()
+	_, missing := g.roster.addresses()
 	if len(missing) > maxMissing {
 		rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
 		missing = missing[:maxMissing]
 	}
-	targets = append(targets, missing...)
-	slices.SortFunc(targets, netip.AddrPort.Compare)
-	targets = slices.Compact(targets)
-	return slices.DeleteFunc(targets, func(a netip.AddrPort) bool { return living[a] }), errs
+	a.join(missing)
+	a.report(ctx)
+}
+
+// An attempt is one round of joining.
+type attempt struct {
+	g *Gossip
+
+	mu      sync.Mutex // guards what follows
+	tried   map[netip.AddrPort]bool
+	reached int
+	errs    []error
+}
+
+func (g *Gossip) attempt() *attempt { return &attempt{g: g, tried: map[netip.AddrPort]bool{}} }
+
+func (a *attempt) failed(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.errs = append(a.errs, err)
+}
+
+// join tries addresses that were not tried, and at which no living member is known to be.
+func (a *attempt) join(addrs []netip.AddrPort) {
+	living, _ := a.g.roster.addresses()
+	a.mu.Lock()
+	addrs = slices.DeleteFunc(addrs, func(addr netip.AddrPort) bool {
+		again := living[addr] || a.tried[addr]
+		a.tried[addr] = true
+		return again
+	})
+	a.mu.Unlock()
+	inParallel(addrs, func(addr netip.AddrPort) {
+		if _, err := a.g.list.Join([]string{addr.String()}); err != nil {
+			a.failed(err)
+			return
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.reached++
+	})
+}
+
+// report logs what went wrong.
+func (a *attempt) report(ctx context.Context) {
+	switch {
+	case ctx.Err() != nil || len(a.errs) == 0:
+	case a.reached == 0 && !a.g.Joined():
+		a.g.journal.warn("alone", "no member was reached yet, trying on", "error", errors.Join(a.errs...).Error())
+	default:
+		a.g.journal.debug("some that are missing were not reached", "error", errors.Join(a.errs...).Error())
+	}
 }
 
 // lookUp returns all addresses of a host, asked anew each time: behind a name may be others today.
@@ -92,7 +119,7 @@ func (g *Gossip) lookUp(ctx context.Context, host string) ([]netip.Addr, error) 
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{ip}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.config.Timing.Connect)
+	ctx, cancel := context.WithTimeout(ctx, g.config.Timing.Lookup)
 	defer cancel()
 	return g.config.Resolve(ctx, host)
 }

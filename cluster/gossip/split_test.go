@@ -163,6 +163,27 @@ func TestSeedNamesAreResolvedAnew(t *testing.T) {
 	eventually(t, "it has joined", g.Joined)
 }
 
+// DNS may be slower than a connection may be, and names that it does not answer delay nobody else.
+func TestSlowNames(t *testing.T) {
+	t.Parallel()
+	first := start(t, configOf("a"))
+	c := configOf("b", net.JoinHostPort("never.test", "1"), net.JoinHostPort("slow.test", portOf(first.Addr())))
+	c.Timing.Connect, c.Timing.Lookup = 100*time.Millisecond, time.Hour
+	c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+		if host == "slow.test" {
+			select {
+			case <-time.After(3 * c.Timing.Connect):
+				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			case <-ctx.Done():
+			}
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	g := start(t, c)
+	eventually(t, "it has joined", g.Joined)
+}
+
 // A seed that takes connections and says nothing delays neither the others nor a shutdown.
 func TestSilentSeedHoldsUpNothing(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/overten/sluice/bench/internal/audit"
+	"github.com/overten/sluice/bench/internal/gateway"
 )
 
 func TestExcess(t *testing.T) {
@@ -47,8 +48,8 @@ func TestJudge(t *testing.T) {
 		{planned, result{OverExcess: 1}, "over-admitted: 1 "},
 		{planned, result{UncountedExcess: 1}, "forgotten: 1 "},
 		{planned, result{Overcounted: 1}, "out of nothing: 1 "},
-		{planned, result{Leases: leases{Held: 5}}, ""},
-		{planned, result{Leases: leases{Left: 1}}, "0 lost, 0 doubled, 1 left"},
+		{planned, result{Leases: gateway.Leases{Held: 5}}, ""},
+		{planned, result{Leases: gateway.Leases{Left: 1}}, "0 lost, 0 doubled, 1 left"},
 		{quick, result{Early: 7, Failed: [groups]int{impatient: 9}, Answered: time.Second, Agreed: 10 * time.Second}, ""},
 		{quick, result{Denied: 1}, "falsely denied: 1 "},
 		{quick, result{Answered: never}, "answered after never, not 1s"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/overten/sluice/bench/internal/fleet"
+	"github.com/overten/sluice/bench/internal/gateway"
 	"github.com/overten/sluice/bench/internal/process"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
@@ -101,7 +102,7 @@ func rollingRestart(ctx context.Context, s *stage) error {
 func (s *stage) crash(nodes ...*fleet.Node) error {
 	errs := make([]error, len(nodes))
 	done := make(chan struct{})
-	before := s.log.Now()
+	before := s.Log.Now()
 	for i, n := range nodes {
 		s.say("SIGKILL to %s", n.Name)
 		go func() {
@@ -120,9 +121,9 @@ func kill(_ context.Context, s *stage) error { return s.crash(s.victim()) }
 
 // killQuiet kills a node that has answered nothing for a while.
 func killQuiet(ctx context.Context, s *stage) error {
-	s.traffic.hush()
-	defer s.traffic.quiet.Store(false)
-	if err := wait(ctx, 2*lastOfKilled); err != nil {
+	s.traffic.Hush()
+	defer s.traffic.Quiet.Store(false)
+	if err := gateway.Wait(ctx, 2*lastOfKilled); err != nil {
 		return err
 	}
 	s.mark()
@@ -134,7 +135,7 @@ func killRestart(ctx context.Context, s *stage) error {
 	if err := s.crash(n); err != nil {
 		return err
 	}
-	if err := wait(ctx, time.Duration(s.random.Int64N(int64(700*time.Millisecond)))); err != nil {
+	if err := gateway.Wait(ctx, time.Duration(s.random.Int64N(int64(700*time.Millisecond)))); err != nil {
 		return err
 	}
 	s.say("%s starts again", n.Name)
@@ -150,7 +151,7 @@ func pause(ctx context.Context, s *stage) error {
 	if err := n.Pause(); err != nil {
 		return err
 	}
-	if err := wait(ctx, s.options.pause); err != nil {
+	if err := gateway.Wait(ctx, s.options.pause); err != nil {
 		return err
 	}
 	s.mark()
@@ -161,7 +162,7 @@ func pause(ctx context.Context, s *stage) error {
 // gone is a machine that vanishes without a word: all its packets are dropped.
 func gone(_ context.Context, s *stage) error {
 	n := s.victim()
-	before := s.log.Now()
+	before := s.Log.Now()
 	s.say("packets from and to %s are dropped", n.Name)
 	err := n.Cut()
 	s.loses(before-lastOfGone, n)
@@ -186,7 +187,7 @@ func split(ctx context.Context, s *stage) error {
 	if err := lone.CutPeers(); err != nil {
 		return err
 	}
-	if err := wait(ctx, lookAfter); err != nil {
+	if err := gateway.Wait(ctx, lookAfter); err != nil {
 		return err
 	}
 	if s.event.minMembers > 1 {
@@ -194,7 +195,7 @@ func split(ctx context.Context, s *stage) error {
 			s.broken("%v", err)
 		}
 	}
-	if err := wait(ctx, splitFor-lookAfter); err != nil {
+	if err := gateway.Wait(ctx, splitFor-lookAfter); err != nil {
 		return err
 	}
 	s.mark()
@@ -204,7 +205,7 @@ func split(ctx context.Context, s *stage) error {
 
 // refuses finds out whether a node decides nothing at all.
 func (s *stage) refuses(ctx context.Context, n *fleet.Node) error {
-	c, err := dial([]string{n.Address()})
+	c, err := gateway.Dial([]string{n.Address()})
 	if err != nil {
 		return err
 	}
@@ -213,11 +214,11 @@ func (s *stage) refuses(ctx context.Context, n *fleet.Node) error {
 	for _, name := range s.sample {
 		req.Checks = append(req.Checks, &sluicev1.CheckRequest{Key: name, Cost: new(uint32)})
 	}
-	ctx, cancel := context.WithTimeout(ctx, tryMost)
+	ctx, cancel := context.WithTimeout(ctx, gateway.TryMost)
 	defer cancel()
-	resp, err := sluicev1.NewRateLimiterServiceClient(c.conns[0]).CheckBatch(ctx, req)
+	resp, err := sluicev1.NewRateLimiterServiceClient(c.Conns[0]).CheckBatch(ctx, req)
 	if err != nil {
-		if undecided(err) {
+		if gateway.Undecided(err) {
 			return nil
 		}
 		return err
@@ -256,7 +257,7 @@ func busy(ctx context.Context, s *stage) (err error) {
 		if err := s.settle(ctx); err != nil {
 			return err
 		}
-		if err := wait(ctx, busyRest); err != nil {
+		if err := gateway.Wait(ctx, busyRest); err != nil {
 			return err
 		}
 		s.mark()
@@ -266,7 +267,7 @@ func busy(ctx context.Context, s *stage) (err error) {
 		if err := s.settle(ctx); err != nil {
 			return err
 		}
-		if err := wait(ctx, busyRest); err != nil {
+		if err := gateway.Wait(ctx, busyRest); err != nil {
 			return err
 		}
 	}

@@ -38,6 +38,7 @@ import (
 
 	"github.com/overten/sluice/bench/internal/audit"
 	"github.com/overten/sluice/bench/internal/fleet"
+	"github.com/overten/sluice/bench/internal/gateway"
 	"github.com/overten/sluice/bench/internal/process"
 )
 
@@ -246,10 +247,10 @@ func play(ctx context.Context, o options, e event, repetition int, window time.D
 	}
 	began := time.Now()
 	say := func(format string, args ...any) {
-		fmt.Fprintf(progress, "%s  %s %d: %s\n", time.Now().Format(clockFormat), e.name, repetition+1, fmt.Sprintf(format, args...))
+		fmt.Fprintf(progress, "%s  %s %d: %s\n", time.Now().Format(gateway.ClockFormat), e.name, repetition+1, fmt.Sprintf(format, args...))
 	}
 	s := &stage{
-		desk: &desk{keys: makeKeys(keysFor(o, window)), log: audit.NewLog()}, options: o, event: e, window: window, dir: dir, say: say,
+		Desk: &gateway.Desk{Keys: gateway.MakeKeys(keysFor(o, window)), Log: audit.NewLog()}, options: o, event: e, window: window, dir: dir, say: say,
 		random: rand.New(rand.NewPCG(o.seed, uint64(crc32.ChecksumIEEE([]byte(e.name)))<<32|uint64(repetition))),
 		result: result{Event: e.name, Window: window, Repetition: repetition + 1, Broken: []string{}},
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/overten/sluice/bench/internal/audit"
+	"github.com/overten/sluice/bench/internal/gateway"
 	"github.com/overten/sluice/bench/internal/stat"
 )
 
@@ -18,28 +19,28 @@ type result struct {
 	Window     time.Duration `json:"window_ns"`
 	Repetition int           `json:"repetition"`
 
-	Over            uint64        `json:"over_admitted"`
-	OverExcess      uint64        `json:"over_admitted_beyond_bound"`
-	Excused         uint64        `json:"last_answers_of_lost_nodes"`
-	Early           uint64        `json:"denied_early"`
-	Denied          uint64        `json:"denied_early_beyond_doubt"`
-	Uncounted       uint64        `json:"allowed_not_counted"`
-	UncountedExcess uint64        `json:"allowed_not_counted_beyond_bound"`
-	Overcounted     uint64        `json:"counted_not_asked"`
-	Orphans         int           `json:"keys_without_holder_and_copy"`
-	Calls           [groups]int   `json:"calls"`
-	Failed          [groups]int   `json:"failed"`
-	P99             time.Duration `json:"p99_ns"`
-	Longest         time.Duration `json:"longest_ns"`
-	Answered        time.Duration `json:"all_answered_after_ns"`
-	Agreed          time.Duration `json:"all_agreed_after_ns"`
-	Others          float64       `json:"processors_of_other_programs"` // share; -1: not known
-	Stalled         time.Duration `json:"machine_stood_still_ns"`       // at most; -1: not known
-	Leases          leases        `json:"leases"`
-	Broken          []string      `json:"broken"`
-	Slow            []string      `json:"slow,omitempty"` // bounds on time that the short form does not judge by
-	Details         []string      `json:"details,omitempty"`
-	Logs            string        `json:"logs,omitempty"`
+	Over            uint64         `json:"over_admitted"`
+	OverExcess      uint64         `json:"over_admitted_beyond_bound"`
+	Excused         uint64         `json:"last_answers_of_lost_nodes"`
+	Early           uint64         `json:"denied_early"`
+	Denied          uint64         `json:"denied_early_beyond_doubt"`
+	Uncounted       uint64         `json:"allowed_not_counted"`
+	UncountedExcess uint64         `json:"allowed_not_counted_beyond_bound"`
+	Overcounted     uint64         `json:"counted_not_asked"`
+	Orphans         int            `json:"keys_without_holder_and_copy"`
+	Calls           [groups]int    `json:"calls"`
+	Failed          [groups]int    `json:"failed"`
+	P99             time.Duration  `json:"p99_ns"`
+	Longest         time.Duration  `json:"longest_ns"`
+	Answered        time.Duration  `json:"all_answered_after_ns"`
+	Agreed          time.Duration  `json:"all_agreed_after_ns"`
+	Others          float64        `json:"processors_of_other_programs"` // share; -1: not known
+	Stalled         time.Duration  `json:"machine_stood_still_ns"`       // at most; -1: not known
+	Leases          gateway.Leases `json:"leases"`
+	Broken          []string       `json:"broken"`
+	Slow            []string       `json:"slow,omitempty"` // bounds on time that the short form does not judge by
+	Details         []string       `json:"details,omitempty"`
+	Logs            string         `json:"logs,omitempty"`
 }
 
 // maxErrors is how many errors of failed calls are told.
@@ -50,15 +51,15 @@ const maxErrors = 3
 func (s *stage) clock(from, to time.Duration) {
 	r := &s.result
 	var latencies []time.Duration
-	for _, c := range s.log.Calls() {
-		if c.Group >= groups {
+	for _, c := range s.Log.Calls() {
+		if c.Group == gateway.Bulk {
 			continue
 		}
 		r.Calls[c.Group]++
 		if c.Outcome == audit.Failed {
 			if r.Failed[c.Group]++; r.Failed[c.Group] <= maxErrors {
 				r.Details = append(r.Details, fmt.Sprintf("failed at %v: %s, held by %v before, asked %v after the event began, failed %v later: %v",
-					deadlines[c.Group], s.keys.names[c.Key], s.before[c.Key], (c.Began-from).Round(time.Millisecond), (c.Ended-c.Began).Round(time.Millisecond), c.Err))
+					deadlines[c.Group], s.Keys.Names[c.Key], s.before[c.Key], (c.Began-from).Round(time.Millisecond), (c.Ended-c.Began).Round(time.Millisecond), c.Err))
 			}
 		}
 		if c.Group == patient && !c.Cached && c.Began >= from && c.Began < to {
@@ -74,23 +75,23 @@ func (s *stage) clock(from, to time.Duration) {
 const timelineKeys = 20
 
 // writeTimeline writes all that was tried for the keys with findings, beside the logs.
-func (s *stage) writeTimeline(findings []audit.Finding, after []sight, from time.Duration) error {
+func (s *stage) writeTimeline(findings []audit.Finding, after []gateway.Sight, from time.Duration) error {
 	file, err := os.Create(filepath.Join(s.dir, "timeline.txt"))
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	w := bufio.NewWriter(file)
-	fmt.Fprintf(w, "times are in seconds after the event began, at %s\n", time.Now().Add(from-s.log.Now()).Format(clockFormat))
+	fmt.Fprintf(w, "times are in seconds after the event began, at %s\n", time.Now().Add(from-s.Log.Now()).Format(gateway.ClockFormat))
 	told := 0
 	for _, f := range findings {
 		if f.Over+f.Early+f.Uncounted+f.Overcounted == 0 || told == timelineKeys {
 			continue
 		}
 		told++
-		fmt.Fprintf(w, "\n%s %+v\n  before: %v, copies %v\n  after: %v, copies %v, used %d\n", s.keys.names[f.Key], f,
-			s.before[f.Key], s.before[f.Key].copies, after[f.Key], after[f.Key].copies, after[f.Key].count.Used)
-		for _, t := range s.log.Tries() {
+		fmt.Fprintf(w, "\n%s %+v\n  before: %v, copies %v\n  after: %v, copies %v, used %d\n", s.Keys.Names[f.Key], f,
+			s.before[f.Key], s.before[f.Key].Copies, after[f.Key], after[f.Key].Copies, after[f.Key].Count.Used)
+		for _, t := range s.Log.Tries() {
 			if t.Key == f.Key {
 				fmt.Fprintf(w, "  %9.4f %s\n", (t.Sent - from).Seconds(), tryLine(t, from))
 			}

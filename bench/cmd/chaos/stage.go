@@ -11,12 +11,13 @@ import (
 
 	"github.com/overten/sluice/bench/internal/audit"
 	"github.com/overten/sluice/bench/internal/fleet"
+	"github.com/overten/sluice/bench/internal/gateway"
 	"github.com/overten/sluice/bench/internal/process"
 )
 
 // A stage is one cluster on which one event is played once.
 type stage struct {
-	*desk
+	*gateway.Desk
 	options options
 	event   event
 	window  time.Duration
@@ -25,12 +26,12 @@ type stage struct {
 	say     func(format string, args ...any)
 
 	fleet   *fleet.Fleet
-	traffic *traffic
+	traffic *gateway.Traffic
 	sample  []string // keys that are asked for all the time, without counting
 	marks   []time.Duration
 	losses  []audit.Loss
 	lost    []*fleet.Node
-	before  []sight // how keys stood before the event
+	before  []gateway.Sight // how keys stood before the event
 	result  result
 }
 
@@ -49,7 +50,7 @@ const (
 func (s *stage) victim() *fleet.Node { return s.fleet.Nodes[s.random.IntN(s.event.nodes)] }
 
 // mark notes that something happens now that may keep calls from being answered.
-func (s *stage) mark() { s.marks = append(s.marks, s.log.Now()) }
+func (s *stage) mark() { s.marks = append(s.marks, s.Log.Now()) }
 
 // broken notes that something does not hold.
 func (s *stage) broken(format string, args ...any) {
@@ -60,10 +61,10 @@ func (s *stage) broken(format string, args ...any) {
 // loses notes that nodes are lost, with what they have answered since.
 func (s *stage) loses(since time.Duration, nodes ...*fleet.Node) {
 	const onTheWay = 20 * time.Millisecond // what they answered and others passed on
-	loss := audit.Loss{Keys: map[int]bool{}, From: since, To: s.log.Now() + onTheWay}
+	loss := audit.Loss{Keys: map[int]bool{}, From: since, To: s.Log.Now() + onTheWay}
 	for k, at := range s.before {
 		for _, n := range nodes {
-			if at.holder == n.Name {
+			if at.Holder == n.Name {
 				loss.Keys[k] = true
 			}
 		}
@@ -84,7 +85,7 @@ func (s *stage) settle(ctx context.Context) error {
 func (s *stage) run(ctx context.Context) (err error) {
 	if s.fleet, err = fleet.New(fleet.Config{
 		Binary: s.options.binary, Dir: s.dir, Nodes: s.event.nodes + s.event.spare,
-		Limit: limit, Window: s.window, Concurrent: concurrent, MinMembers: max(s.event.minMembers, s.options.least),
+		Limit: limit, Window: s.window, Concurrent: gateway.Concurrent, MinMembers: max(s.event.minMembers, s.options.least),
 		Namespaces: s.event.namespaces, Ready: startMost,
 	}); err != nil {
 		return err
@@ -93,12 +94,12 @@ func (s *stage) run(ctx context.Context) (err error) {
 	if err := s.assemble(ctx); err != nil {
 		return fmt.Errorf("before the event: %w", err)
 	}
-	circle, err := dial(addresses(s.fleet.Nodes))
+	circle, err := gateway.Dial(addresses(s.fleet.Nodes))
 	if err != nil {
 		return err
 	}
 	defer circle.Close()
-	runs := &runs{circle: circle}
+	runs := &gateway.Runs{Circle: circle}
 	if err := s.prepare(ctx, circle, runs); err != nil {
 		return fmt.Errorf("before the event: %w", err)
 	}
@@ -106,9 +107,9 @@ func (s *stage) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeGateways(gateways)) }()
-	s.traffic = &traffic{gateways: gateways, keys: s.keys, rate: s.options.rate, random: s.random}
-	probe := newProbe(s.log, s.fleet, s.sample)
+	defer func() { err = errors.Join(err, gateway.CloseAll(gateways)) }()
+	s.traffic = &gateway.Traffic{Gateways: gateways, Keys: s.Keys, Rate: s.options.rate, Random: s.random}
+	probe := newProbe(s.Log, s.fleet, s.sample)
 	from, to, err := s.underLoad(ctx, probe, runs)
 	if err != nil {
 		return err
@@ -134,27 +135,27 @@ func (s *stage) assemble(ctx context.Context) error {
 }
 
 // prepare brings the keys and the runs to where the event finds them.
-func (s *stage) prepare(ctx context.Context, c *circle, runs *runs) error {
-	cost := make([]uint32, len(s.keys.names))
+func (s *stage) prepare(ctx context.Context, c *gateway.Circle, runs *gateway.Runs) error {
+	cost := make([]uint32, len(s.Keys.Names))
 	for k := range cost {
 		cost[k] = fillLeast + s.random.Uint32N(fillMost-fillLeast+1)
 	}
 	for _, k := range s.random.Perm(len(cost))[:min(sampled, len(cost))] {
-		s.sample = append(s.sample, s.keys.names[k])
+		s.sample = append(s.sample, s.Keys.Names[k])
 	}
-	if err := runs.acquire(ctx); err != nil {
+	if err := runs.Acquire(ctx); err != nil {
 		return err
 	}
-	if err := s.fill(ctx, c, cost); err != nil {
+	if err := s.Fill(ctx, c, cost); err != nil {
 		return err
 	}
 	var err error
-	s.before, err = s.inspect(ctx, s.fleet)
+	s.before, err = s.Inspect(ctx, s.admins())
 	return err
 }
 
 // underLoad plays the event while calls come, and returns when it began and ended.
-func (s *stage) underLoad(ctx context.Context, p *probe, runs *runs) (from, to time.Duration, err error) {
+func (s *stage) underLoad(ctx context.Context, p *probe, runs *gateway.Runs) (from, to time.Duration, err error) {
 	load, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	var probed, released error
@@ -175,15 +176,15 @@ func (s *stage) underLoad(ctx context.Context, p *probe, runs *runs) (from, to t
 		err = errors.Join(err, e)
 	}()
 	loadBegan := time.Now()
-	all.Go(func() { s.traffic.run(load) })
+	all.Go(func() { s.traffic.Run(load) })
 	all.Go(func() { probed = p.run(load) })
-	all.Go(func() { runs.hold(load) })
-	if err := wait(ctx, s.options.leadIn); err != nil {
+	all.Go(func() { runs.Hold(load) })
+	if err := gateway.Wait(ctx, s.options.leadIn); err != nil {
 		return 0, 0, err
 	}
-	all.Go(func() { released = runs.release(load) })
+	all.Go(func() { released = runs.Release(load) })
 	since := meter(s.fleet)
-	from = s.log.Now()
+	from = s.Log.Now()
 	s.mark()
 	if err := s.event.play(ctx, s); err != nil {
 		if ctx.Err() != nil {
@@ -191,44 +192,44 @@ func (s *stage) underLoad(ctx context.Context, p *probe, runs *runs) (from, to t
 		}
 		s.broken("%v", err)
 	}
-	to = s.log.Now()
+	to = s.Log.Now()
 	ended := time.Now()
 	if err := s.settle(ctx); err != nil {
 		s.broken("%v", err)
 	}
-	s.result.Agreed = s.log.Now() - s.marks[len(s.marks)-1]
+	s.result.Agreed = s.Log.Now() - s.marks[len(s.marks)-1]
 	rest := s.options.tail - time.Since(ended)
 	if s.window <= time.Minute { // it is to be seen that what is old goes
 		rest = max(rest, s.window+15*time.Second-time.Since(loadBegan))
 	}
 	if rest > 0 {
-		err = wait(ctx, rest)
+		err = gateway.Wait(ctx, rest)
 	}
 	s.result.Others = since.othersTo(meter(s.fleet))
 	return from, to, err
 }
 
 // reckon finds out what came of it all.
-func (s *stage) reckon(ctx context.Context, runs *runs, p *probe, from, to time.Duration) (err error) {
-	c, err := dial(addresses(s.fleet.Answering()))
+func (s *stage) reckon(ctx context.Context, runs *gateway.Runs, p *probe, from, to time.Duration) (err error) {
+	c, err := gateway.Dial(addresses(s.fleet.Answering()))
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	runs.circle = c
-	if err := s.drain(ctx, c); err != nil {
+	runs.Circle = c
+	if err := s.Drain(ctx, c); err != nil {
 		s.broken("%v", err)
 	}
-	if s.result.Leases, err = runs.count(ctx, s.fleet); err != nil {
+	if s.result.Leases, err = runs.Count(ctx, s.admins()[0]); err != nil {
 		s.broken("%v", err)
 	}
-	after, err := s.inspect(ctx, s.fleet)
+	after, err := s.Inspect(ctx, s.admins())
 	if err != nil {
 		return err
 	}
 	counts := make([]audit.Count, len(after))
 	for k, at := range after {
-		counts[k] = at.count
+		counts[k] = at.Count
 	}
 	if dead := s.fleet.Dead(); dead != "" {
 		s.broken("%s", dead)
@@ -237,7 +238,7 @@ func (s *stage) reckon(ctx context.Context, runs *runs, p *probe, from, to time.
 	r.Answered = answeredAfter(p.seen, s.marks, to+s.options.tail)
 	s.clock(from, to+s.options.tail)
 	rule := audit.Rule{Limit: limit, Window: s.window, Late: late}
-	findings := rule.Judge(s.log.Tries(), s.log.Calls(), counts, s.losses)
+	findings := rule.Judge(s.Log.Tries(), s.Log.Calls(), counts, s.losses)
 	s.weigh(findings, after)
 	broken, slow := s.event.bounds.judge(r)
 	r.Broken = append(r.Broken, broken...)
@@ -247,7 +248,7 @@ func (s *stage) reckon(ctx context.Context, runs *runs, p *probe, from, to time.
 		r.Broken = append(r.Broken, slow...)
 	}
 	if len(r.Broken) > 0 {
-		r.Details = append(r.Details, r.Leases.problems[:min(maxDetails, len(r.Leases.problems))]...)
+		r.Details = append(r.Details, r.Leases.Problems[:min(maxDetails, len(r.Leases.Problems))]...)
 		return s.writeTimeline(findings, after, from)
 	}
 	return nil
@@ -259,11 +260,11 @@ func (s *stage) orphan(k int) bool {
 	lost := func(name string) bool {
 		return slices.ContainsFunc(s.lost, func(n *fleet.Node) bool { return n.Name == name })
 	}
-	return lost(at.holder) && !slices.ContainsFunc(at.copies, func(name string) bool { return !lost(name) })
+	return lost(at.Holder) && !slices.ContainsFunc(at.Copies, func(name string) bool { return !lost(name) })
 }
 
 // weigh sums up what was found of the keys.
-func (s *stage) weigh(findings []audit.Finding, after []sight) {
+func (s *stage) weigh(findings []audit.Finding, after []gateway.Sight) {
 	r := &s.result
 	for _, f := range findings {
 		orphan := s.orphan(f.Key)
@@ -280,15 +281,15 @@ func (s *stage) weigh(findings []audit.Finding, after []sight) {
 			r.Orphans++
 		}
 		if f.Degraded && !orphan && s.event.bounds.over != twice {
-			s.broken("%s was answered degraded, though its holder %s or a copy (%v) lived", s.keys.names[f.Key], s.before[f.Key], s.before[f.Key].copies)
+			s.broken("%s was answered degraded, though its holder %s or a copy (%v) lived", s.Keys.Names[f.Key], s.before[f.Key], s.before[f.Key].Copies)
 		}
 		if orphan && !f.Degraded && s.event.bounds.over == orphans {
-			s.broken("%s was never answered degraded, though its holder %s and its copies %v died", s.keys.names[f.Key], s.before[f.Key], s.before[f.Key].copies)
+			s.broken("%s was never answered degraded, though its holder %s and its copies %v died", s.Keys.Names[f.Key], s.before[f.Key], s.before[f.Key].Copies)
 		}
 		wrong := over > 0 || uncounted > 0 || f.Overcounted > 0 || f.Early > 0 && s.event.bounds.deniedNever || f.Denied > 0 && s.event.bounds.denied
 		if wrong && len(r.Details) < maxDetails {
 			r.Details = append(r.Details, fmt.Sprintf("%s: over %d, denied early %d (%d beyond doubt), not counted %d, counted for nothing %d (excused: %d); held by %v before and by %v in the end, which counts %d",
-				s.keys.names[f.Key], f.Over, f.Early, f.Denied, f.Uncounted, f.Overcounted, f.Excused, s.before[f.Key], after[f.Key], after[f.Key].count.Used))
+				s.Keys.Names[f.Key], f.Over, f.Early, f.Denied, f.Uncounted, f.Overcounted, f.Excused, s.before[f.Key], after[f.Key], after[f.Key].Count.Used))
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (f *Fleet) CPU() (sum time.Duration) {
 func (f *Fleet) Dead() string {
 	for _, n := range f.Nodes {
 		if n.answers.Load() && n.ended() {
-			return fmt.Sprintf("%s ended by itself: %v; see %s", n.Name, n.exit, n.logFile())
+			return fmt.Sprintf("%s ended by itself: %v; see %s", n.Name, n.program.Exit(), n.logFile())
 		}
 	}
 	return ""
@@ -145,25 +145,47 @@ func (f *Fleet) Settle(ctx context.Context) error {
 
 // amiss is what keeps the nodes from being settled; nil: nothing.
 func (f *Fleet) amiss(ctx context.Context) error {
-	nodes := f.Answering()
+	var members []Member
+	for _, n := range f.Answering() {
+		members = append(members, Member{Name: n.Name, Admin: n.Admin()})
+	}
+	return Amiss(ctx, members)
+}
+
+// A Member is a node that can be asked what it sees.
+type Member struct {
+	Name  string
+	Admin adminv1.AdminServiceClient
+}
+
+// ErrRaw is that all members have one view and hold what is their own, but have not for all
+// partitions a copy, or a permit, yet.
+var ErrRaw = errors.New("held, but not yet for good")
+
+// Amiss is what keeps these from being all members of one settled cluster, as Settle
+// understands it; nil: nothing. It is ErrRaw only if nothing else is.
+func Amiss(ctx context.Context, members []Member) error {
 	var view uint64
-	for _, n := range nodes {
+	var raw error
+	for _, n := range members {
 		ask, cancel := context.WithTimeout(ctx, time.Second)
-		resp, err := n.Admin().Members(ask, &adminv1.MembersRequest{})
+		resp, err := n.Admin.Members(ask, &adminv1.MembersRequest{})
 		cancel()
 		if err != nil {
 			return fmt.Errorf("%s does not tell: %w", n.Name, err)
 		}
-		if err := disagreement(resp, len(nodes)); err != nil {
+		if err := disagreement(resp, len(members)); errors.Is(err, ErrRaw) {
+			raw = fmt.Errorf("%s says: %w", n.Name, err)
+		} else if err != nil {
 			return fmt.Errorf("%s says: %w", n.Name, err)
 		}
 		if id := resp.GetMembers()[0].GetViewId(); view == 0 {
 			view = id
 		} else if id != view {
-			return fmt.Errorf("%s goes by view %x, %s by %x", n.Name, id, nodes[0].Name, view)
+			return fmt.Errorf("%s goes by view %x, %s by %x", n.Name, id, members[0].Name, view)
 		}
 	}
-	return nil
+	return raw
 }
 
 // disagreement is what a node's answer about a cluster of so many nodes lacks.
@@ -175,6 +197,7 @@ func disagreement(r *adminv1.MembersResponse, nodes int) error {
 		return errors.New("members do not agree")
 	}
 	held := uint32(0)
+	var raw error
 	for _, m := range r.GetMembers() {
 		held += m.GetHeld()
 		switch {
@@ -184,16 +207,18 @@ func disagreement(r *adminv1.MembersResponse, nodes int) error {
 			return fmt.Errorf("%s is %s", m.GetName(), m.GetState())
 		case int(m.GetViewMembers()) != nodes:
 			return fmt.Errorf("%s has a view of %d members, of %d nodes", m.GetName(), m.GetViewMembers(), nodes)
-		case m.GetHeld() != m.GetOwned() || m.GetWaiting() > 0:
-			return fmt.Errorf("%s owns %d partitions, holds %d and waits with %d", m.GetName(), m.GetOwned(), m.GetHeld(), m.GetWaiting())
-		case m.GetUncopied() > 0 && nodes > 1:
-			return fmt.Errorf("%s holds %d partitions without a copy", m.GetName(), m.GetUncopied())
+		case m.GetHeld() != m.GetOwned():
+			return fmt.Errorf("%s owns %d partitions and holds %d", m.GetName(), m.GetOwned(), m.GetHeld())
 		case m.GetUnsent() > 0:
 			return fmt.Errorf("%s has counts of %d former holdings that nobody has taken over", m.GetName(), m.GetUnsent())
+		case m.GetWaiting() > 0:
+			raw = fmt.Errorf("%w: %s waits with %d partitions", ErrRaw, m.GetName(), m.GetWaiting())
+		case m.GetUncopied() > 0 && nodes > 1:
+			raw = fmt.Errorf("%w: %s holds %d partitions without a copy", ErrRaw, m.GetName(), m.GetUncopied())
 		}
 	}
 	if held != r.GetPartitions() {
 		return fmt.Errorf("%d of %d partitions are held", held, r.GetPartitions())
 	}
-	return nil
+	return raw
 }

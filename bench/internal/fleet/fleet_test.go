@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -103,6 +104,15 @@ func TestDisagreement(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
+	r := settled(3)
+	r.Members[0].Uncopied = 1
+	if err := disagreement(r, 3); !errors.Is(err, ErrRaw) {
+		t.Errorf("only a copy is missing, but: %v", err)
+	}
+	r.Members[1].Held++
+	if err := disagreement(r, 3); err == nil || errors.Is(err, ErrRaw) {
+		t.Errorf("something graver hides behind a copy that is missing: %v", err)
+	}
 }
 
 // start starts one node.
@@ -176,10 +186,10 @@ func TestNodeIsPaused(t *testing.T) {
 
 func TestDeadNodeIsNoticed(t *testing.T) {
 	f, n := start(t)
-	if err := syscall.Kill(n.cmd.Process.Pid, syscall.SIGTERM); err != nil { // as if by itself
+	if err := syscall.Kill(n.PID(), syscall.SIGTERM); err != nil { // as if by itself
 		t.Fatal(err)
 	}
-	<-n.done
+	<-n.program.Done
 	if got := f.Dead(); !strings.Contains(got, "n1 ended by itself") {
 		t.Errorf("dead: %q", got)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,11 +34,9 @@ type Node struct {
 	place  place
 	fleet  *Fleet
 
-	answers atomic.Bool // it runs, and nothing was done to it
-	cmd     *exec.Cmd   // nil: it does not run
-	done    chan struct{}
-	exit    error         // how it ended; after done
-	spent   time.Duration // processor time of its former lives; after done
+	answers atomic.Bool      // it runs, and nothing was done to it
+	program *process.Program // nil: it never ran
+	spent   time.Duration    // processor time of its former lives
 	admin   *grpc.ClientConn
 }
 
@@ -77,8 +74,8 @@ func (n *Node) Start(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-n.done:
-			return fmt.Errorf("%s ended as it started: %w; see %s", n.Name, n.exit, n.logFile())
+		case <-n.program.Done:
+			return fmt.Errorf("%s ended as it started: %w; see %s", n.Name, n.program.Exit(), n.logFile())
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready after %v: %v: %w", n.Name, n.fleet.config.Ready, state, errors.Join(err, ctx.Err()))
 		case <-time.After(20 * time.Millisecond):
@@ -88,7 +85,7 @@ func (n *Node) Start(ctx context.Context) error {
 
 // launch starts the process.
 func (n *Node) launch() error {
-	if n.cmd != nil && !n.ended() {
+	if !n.ended() {
 		return fmt.Errorf("%s runs already", n.Name)
 	}
 	if n.admin == nil {
@@ -102,32 +99,21 @@ func (n *Node) launch() error {
 			return err
 		}
 	}
-	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	line := append([]string{n.fleet.config.Binary}, n.args()...)
 	if n.place.namespace != "" {
 		line = append([]string{"ip", "netns", "exec", n.place.namespace}, line...) // which becomes the node itself: its id is the node's
 	}
-	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Stdout, cmd.Stderr = log, log
 	host, _, _ := net.SplitHostPort(n.place.grpc)
 	// In the environment, as an earlier build has no such flag.
-	cmd.Env = append(os.Environ(), "SLUICE_HTTP="+net.JoinHostPort(host, "0"))
-	cmd.Env = append(cmd.Env, n.fleet.config.Env...)
-	cmd.SysProcAttr = process.Orphaned()
-	if err := cmd.Start(); err != nil {
+	env := append(os.Environ(), "SLUICE_HTTP="+net.JoinHostPort(host, "0"))
+	program, err := process.Launch(line, append(env, n.fleet.config.Env...), n.logFile())
+	if err != nil {
 		return fmt.Errorf("%s: %w", n.Name, err)
 	}
-	done := make(chan struct{})
-	n.cmd, n.done = cmd, done
-	go func() {
-		n.exit = cmd.Wait()
-		n.spent += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		close(done)
-	}()
+	if n.program != nil {
+		n.spent += n.program.CPU()
+	}
+	n.program = program
 	return nil
 }
 
@@ -158,18 +144,14 @@ func (n *Node) args() []string {
 
 // cpu is the processor time that the node has had.
 func (n *Node) cpu() time.Duration {
-	if n.cmd == nil {
+	if n.program == nil {
 		return 0
 	}
-	if n.ended() {
-		return n.spent
-	}
-	now, _ := process.CPU(n.cmd.Process.Pid) // it may have ended since
-	return n.spent + now
+	return n.spent + n.program.CPU()
 }
 
 // PID is the id of the node's process.
-func (n *Node) PID() int { return n.cmd.Process.Pid }
+func (n *Node) PID() int { return n.program.PID() }
 
 // LogFile is where what the node writes is kept.
 func (n *Node) LogFile() string { return n.logFile() }
@@ -188,17 +170,7 @@ func (n *Node) state(ctx context.Context) (adminv1.NodeState, error) {
 	return 0, errors.New("it does not list itself")
 }
 
-func (n *Node) ended() bool {
-	if n.cmd == nil {
-		return true
-	}
-	select {
-	case <-n.done:
-		return true
-	default:
-		return false
-	}
-}
+func (n *Node) ended() bool { return n.program == nil || n.program.Ended() }
 
 // Stop asks the node to leave, and waits until it has. The error says how it ended, if not well.
 func (n *Node) Stop(ctx context.Context) error {
@@ -207,9 +179,9 @@ func (n *Node) Stop(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-n.done:
-		if n.exit != nil {
-			return fmt.Errorf("%s, asked to leave: %w; see %s", n.Name, n.exit, n.logFile())
+	case <-n.program.Done:
+		if err := n.program.Exit(); err != nil {
+			return fmt.Errorf("%s, asked to leave: %w; see %s", n.Name, err, n.logFile())
 		}
 		return nil
 	case <-ctx.Done():
@@ -227,7 +199,7 @@ func (n *Node) Kill() error {
 	if err := n.signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	<-n.done
+	<-n.program.Done
 	return nil
 }
 
@@ -250,11 +222,11 @@ func (n *Node) Resume() error {
 }
 
 func (n *Node) signal(s os.Signal) error {
-	if n.cmd == nil {
+	if n.program == nil {
 		return fmt.Errorf("%s does not run", n.Name)
 	}
-	if err := n.cmd.Process.Signal(s); err != nil {
-		return fmt.Errorf("%s: %v: %w", n.Name, s, err)
+	if err := n.program.Signal(s); err != nil {
+		return fmt.Errorf("%s: %w", n.Name, err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"context"
@@ -9,17 +9,18 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/overten/sluice/bench/internal/fleet"
 	adminv1 "github.com/overten/sluice/proto/sluice/admin/v1"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
-// The runs that are held through each event: some keys, each with as many as it may have
-// but for one, with which it is asked how many there are.
+// Concurrent is how many runs a key must be allowed.
+const Concurrent = runsOfKey + 1
+
+// The runs that are held: some keys, each with as many as it may have but for one, with which
+// it is asked how many there are.
 const (
 	runKeys      = 40
 	runsOfKey    = 5
-	concurrent   = runsOfKey + 1
 	runTTL       = 30 * time.Second
 	renewEvery   = time.Second
 	releaseEvery = 100 * time.Millisecond
@@ -37,48 +38,48 @@ type slot struct {
 	renewed bool   // since the last time that it was looked
 }
 
-// runs are a worker's: it acquires, renews and releases leases at any node.
-type runs struct {
-	circle *circle
+// Runs are a worker's: it acquires, renews and releases leases at any node.
+type Runs struct {
+	Circle *Circle
 	turn   int
 
 	mu  sync.Mutex // guards all of all
 	all []*slot
 }
 
-// leases is what is certain of the leases of all runs.
-type leases struct {
+// Leases is what is certain of the leases of all runs.
+type Leases struct {
 	Held    int `json:"held"`    // after the event
 	Lost    int `json:"lost"`    // that should be held as well
 	Doubled int `json:"doubled"` // that count though nobody holds them
 	Left    int `json:"left"`    // that count after all were released
 
-	problems []string
+	Problems []string `json:"-"`
 }
 
-func (l *leases) problem(format string, args ...any) {
-	l.problems = append(l.problems, fmt.Sprintf(format, args...))
+func (l *Leases) problem(format string, args ...any) {
+	l.Problems = append(l.Problems, fmt.Sprintf(format, args...))
 }
 
-// clockFormat is that of the nodes' logs, as far as it helps to find a line there.
-const clockFormat = "15:04:05.000"
+// ClockFormat is that of the nodes' logs, as far as it helps to find a line there.
+const ClockFormat = "15:04:05.000"
 
 func runKey(i int) string { return fmt.Sprintf("run-key-%02d", i) }
 
 // call makes one call with tries at several nodes.
-func (r *runs) call(ctx context.Context, do func(ctx context.Context, node sluicev1.RateLimiterServiceClient) error) error {
+func (r *Runs) call(ctx context.Context, do func(ctx context.Context, node sluicev1.RateLimiterServiceClient) error) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseWaits)
 	defer cancel()
 	r.mu.Lock()
 	r.turn++
 	turn := r.turn
 	r.mu.Unlock()
-	return r.circle.ask(ctx, turn, func(ctx context.Context, _ string, node sluicev1.RateLimiterServiceClient) error {
+	return r.Circle.Ask(ctx, turn, func(ctx context.Context, _ string, node sluicev1.RateLimiterServiceClient) error {
 		return do(ctx, node)
 	})
 }
 
-func (r *runs) acquireOne(ctx context.Context, key, id string) (resp *sluicev1.AcquireResponse, err error) {
+func (r *Runs) acquireOne(ctx context.Context, key, id string) (resp *sluicev1.AcquireResponse, err error) {
 	err = r.call(ctx, func(ctx context.Context, node sluicev1.RateLimiterServiceClient) (err error) {
 		resp, err = node.Acquire(ctx, &sluicev1.AcquireRequest{Key: key, RunId: id, TtlMs: uint32(runTTL.Milliseconds())})
 		return err
@@ -86,7 +87,7 @@ func (r *runs) acquireOne(ctx context.Context, key, id string) (resp *sluicev1.A
 	return resp, err
 }
 
-func (r *runs) releaseOne(ctx context.Context, lease string) (released bool, err error) {
+func (r *Runs) releaseOne(ctx context.Context, lease string) (released bool, err error) {
 	err = r.call(ctx, func(ctx context.Context, node sluicev1.RateLimiterServiceClient) error {
 		resp, err := node.Release(ctx, &sluicev1.ReleaseRequest{LeaseId: lease})
 		released = resp.GetReleased()
@@ -95,8 +96,8 @@ func (r *runs) releaseOne(ctx context.Context, lease string) (released bool, err
 	return released, err
 }
 
-// acquire takes a slot for each run.
-func (r *runs) acquire(ctx context.Context) error {
+// Acquire takes a slot for each run.
+func (r *Runs) Acquire(ctx context.Context) error {
 	for i := range runKeys {
 		for j := range runsOfKey {
 			resp, err := r.acquireOne(ctx, runKey(i), fmt.Sprintf("run-%d", j))
@@ -109,15 +110,15 @@ func (r *runs) acquire(ctx context.Context) error {
 	return nil
 }
 
-// hold renews what is held until ctx ends.
-func (r *runs) hold(ctx context.Context) {
-	for wait(ctx, renewEvery) == nil {
+// Hold renews what is held until ctx ends.
+func (r *Runs) Hold(ctx context.Context) {
+	for Wait(ctx, renewEvery) == nil {
 		_ = r.renew(ctx) // what fails is tried again
 	}
 }
 
 // renew extends what is held, and notes what is gone.
-func (r *runs) renew(ctx context.Context) error {
+func (r *Runs) renew(ctx context.Context) error {
 	req := &sluicev1.RenewRequest{}
 	var asked []*slot
 	r.mu.Lock()
@@ -142,7 +143,7 @@ func (r *runs) renew(ctx context.Context) error {
 				asked[i].renewed = true
 			case codes.NotFound, codes.FailedPrecondition:
 				if !asked[i].ended {
-					asked[i].lost = fmt.Sprintf("at %s: %s", time.Now().Format(clockFormat), st.GetMessage())
+					asked[i].lost = fmt.Sprintf("at %s: %s", time.Now().Format(ClockFormat), st.GetMessage())
 				}
 			default:
 				err = status.ErrorProto(st)
@@ -152,10 +153,10 @@ func (r *runs) renew(ctx context.Context) error {
 	})
 }
 
-// release ends some of the runs, one after the other, until ctx ends.
-func (r *runs) release(ctx context.Context) (err error) {
+// Release ends some of the runs, one after the other, until ctx ends.
+func (r *Runs) Release(ctx context.Context) (err error) {
 	for i := range releaseMost {
-		if wait(ctx, releaseEvery) != nil {
+		if Wait(ctx, releaseEvery) != nil {
 			break
 		}
 		r.mu.Lock()
@@ -168,20 +169,19 @@ func (r *runs) release(ctx context.Context) (err error) {
 			err = fmt.Errorf("%s: a run could not be released: %w", one.key, e)
 		}
 		r.mu.Lock()
-		one.how = fmt.Sprintf("released from %s to %s: %v", from.Format(clockFormat), time.Now().Format(clockFormat), released)
+		one.how = fmt.Sprintf("released from %s to %s: %v", from.Format(ClockFormat), time.Now().Format(ClockFormat), released)
 		r.mu.Unlock()
 	}
 	return err
 }
 
-// count finds out what became of the leases, and ends them all.
-func (r *runs) count(ctx context.Context, f *fleet.Fleet) (l leases, err error) {
+// Count finds out what became of the leases, and ends them all.
+func (r *Runs) Count(ctx context.Context, admin adminv1.AdminServiceClient) (l Leases, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	if err := r.renew(ctx); err != nil {
 		l.problem("not all leases could be renewed: %v", err)
 	}
-	admin := f.Answering()[0].Admin()
 	held, gone := map[string]int{}, map[string][]string{}
 	for _, one := range r.all {
 		switch {
@@ -235,7 +235,7 @@ func whereabouts(ctx context.Context, admin adminv1.AdminServiceClient, key stri
 
 // countKey compares the slots that a key has in use with those that it holds. Of those that
 // were not renewed it may have any.
-func (r *runs) countKey(ctx context.Context, key string, held, gone int, l *leases) error {
+func (r *Runs) countKey(ctx context.Context, key string, held, gone int, l *Leases) error {
 	resp, err := r.acquireOne(ctx, key, "one more")
 	if err != nil {
 		return fmt.Errorf("%s could not be asked how many runs it has: %w", key, err)

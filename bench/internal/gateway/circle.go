@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"context"
@@ -14,54 +14,58 @@ import (
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
-// A circle is how a gateway without a client of ours reaches a cluster: it has one
+// A Circle is how a gateway without a client of ours reaches a cluster: it has one
 // connection for each of the addresses that it was given, and asks the next when one does
 // not decide. It knows nothing of partitions and holders.
-type circle struct {
+type Circle struct {
 	addresses []string
-	conns     []*grpc.ClientConn
+	Conns     []*grpc.ClientConn
 }
 
-// tryMost is how long such a gateway waits for one node.
-const tryMost = 500 * time.Millisecond
+// TryMost is how long such a gateway waits for one node.
+const TryMost = 500 * time.Millisecond
 
 // roundPause is how long it waits when all nodes have said that they cannot decide.
 const roundPause = 10 * time.Millisecond
 
-func dial(addresses []string) (*circle, error) {
-	c := &circle{addresses: addresses}
+// Dial makes a circle of addresses. It does not wait for connections.
+func Dial(addresses []string, opts ...grpc.DialOption) (*Circle, error) {
+	opts = append([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
+	}, opts...)
+	c := &Circle{addresses: addresses}
 	for _, a := range addresses {
-		conn, err := grpc.NewClient("passthrough:///"+a, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+		conn, err := grpc.NewClient("passthrough:///"+a, opts...)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		c.conns = append(c.conns, conn)
+		c.Conns = append(c.Conns, conn)
 	}
 	return c, nil
 }
 
-func (c *circle) Close() error {
+// Close closes the connections.
+func (c *Circle) Close() error {
 	var errs []error
-	for _, conn := range c.conns {
+	for _, conn := range c.Conns {
 		errs = append(errs, conn.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// ask does what is to be done with one node after the other, from the first on, until one
-// has decided or ctx ends. Each has tryMost.
-func (c *circle) ask(ctx context.Context, first int, do func(ctx context.Context, address string, node sluicev1.RateLimiterServiceClient) error) error {
+// Ask does what is to be done with one node after the other, from the first on, until one
+// has decided or ctx ends. Each has TryMost.
+func (c *Circle) Ask(ctx context.Context, first int, do func(ctx context.Context, address string, node sluicev1.RateLimiterServiceClient) error) error {
 	for i := 0; ; i++ {
-		at := (first + i) % len(c.conns)
-		try, cancel := context.WithTimeout(ctx, tryMost)
-		err := do(try, c.addresses[at], sluicev1.NewRateLimiterServiceClient(c.conns[at]))
+		at := (first + i) % len(c.Conns)
+		try, cancel := context.WithTimeout(ctx, TryMost)
+		err := do(try, c.addresses[at], sluicev1.NewRateLimiterServiceClient(c.Conns[at]))
 		cancel()
-		if err == nil || !undecided(err) || ctx.Err() != nil || outOfTime(ctx, try, err) {
+		if err == nil || !Undecided(err) || ctx.Err() != nil || outOfTime(ctx, try, err) {
 			return err
 		}
-		if i%len(c.conns) == len(c.conns)-1 {
-			if wait(ctx, roundPause) != nil {
+		if i%len(c.Conns) == len(c.Conns)-1 {
+			if Wait(ctx, roundPause) != nil {
 				return err
 			}
 		}
@@ -76,14 +80,14 @@ func outOfTime(ctx, try context.Context, err error) bool {
 	return bounded && !its.Before(all) && status.Code(err) == codes.DeadlineExceeded
 }
 
-// undecided reports whether another node may do better.
-func undecided(err error) bool {
+// Undecided reports whether another node may do better.
+func Undecided(err error) bool {
 	c := status.Code(err)
 	return c == codes.Unavailable || c == codes.DeadlineExceeded
 }
 
-// wait waits so long, or until ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
+// Wait waits so long, or until ctx ends.
+func Wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 // A tap logs every try of a Go client, below all that the client does of its own: what is
 // sent again, what is sent to two nodes, and answers that come when nobody waits any more.
-type tap struct{ *desk }
+type tap struct{ *Desk }
 
 func (t *tap) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if method == sluicev1.RateLimiterService_CheckStream_FullMethodName {
@@ -44,7 +44,7 @@ func (t *tap) unary(ctx context.Context, method string, req, resp any, conn *grp
 	switch r := resp.(type) {
 	case *sluicev1.CheckResponse:
 		outcome, degraded := told(r.GetDecision())
-		t.log.Answer(tries[0], outcome, degraded)
+		t.Log.Answer(tries[0], outcome, degraded)
 	case *sluicev1.CheckBatchResponse:
 		t.answer(tries, r.GetResults())
 	}
@@ -57,7 +57,7 @@ func (t *tap) send(node string, checks ...*sluicev1.CheckRequest) (tries []int) 
 		if c.Cost != nil {
 			units = c.GetCost()
 		}
-		tries = append(tries, t.log.Send(t.keys.number[c.GetKey()], node, units))
+		tries = append(tries, t.Log.Send(t.Keys.Number[c.GetKey()], node, units))
 	}
 	return tries
 }
@@ -68,7 +68,7 @@ func (t *tap) answer(tries []int, results []*sluicev1.CheckResult) {
 	}
 	for i, r := range results {
 		outcome, degraded := told(r.GetDecision())
-		t.log.Answer(tries[i], outcome, degraded)
+		t.Log.Answer(tries[i], outcome, degraded)
 	}
 }
 

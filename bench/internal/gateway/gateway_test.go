@@ -1,8 +1,9 @@
-package main
+package gateway
 
 import (
 	"context"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,13 @@ import (
 
 	"github.com/overten/sluice/bench/internal/audit"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
+)
+
+// What the gateways are opened with.
+const (
+	group     = 1
+	patient   = 5 * time.Second
+	impatient = 50 * time.Millisecond
 )
 
 // node is a limiter of one answer.
@@ -50,7 +58,7 @@ func (n node) CheckStream(s grpc.BidiStreamingServer[sluicev1.CheckStreamRequest
 
 var (
 	allows = node{answer: func(context.Context) (*sluicev1.Decision, error) {
-		return &sluicev1.Decision{Allowed: true, Limit: limit, Exactness: sluicev1.Exactness_EXACTNESS_DEGRADED}, nil
+		return &sluicev1.Decision{Allowed: true, Limit: 60, Exactness: sluicev1.Exactness_EXACTNESS_DEGRADED}, nil
 	}}
 	refuses = node{answer: func(context.Context) (*sluicev1.Decision, error) {
 		return nil, status.Error(codes.Unavailable, "draining")
@@ -89,34 +97,33 @@ func outcomes(l *audit.Log) (out []audit.Outcome) {
 func TestPlainGatewayMovesOn(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		group int
 		nodes []node
 		want  []audit.Outcome // of its tries; the last is the call's
 	}{
-		{"the first answers", patient, []node{allows, refuses}, []audit.Outcome{audit.Allowed}},
-		{"the first refuses", patient, []node{refuses, allows}, []audit.Outcome{audit.Failed, audit.Allowed}},
-		{"the first is silent", patient, []node{isSilent, allows}, []audit.Outcome{audit.Unanswered, audit.Allowed}},
+		{"the first answers", []node{allows, refuses}, []audit.Outcome{audit.Allowed}},
+		{"the first refuses", []node{refuses, allows}, []audit.Outcome{audit.Failed, audit.Allowed}},
+		{"the first is silent", []node{isSilent, allows}, []audit.Outcome{audit.Unanswered, audit.Allowed}},
 	} {
 		addresses := serve(t, c.nodes...)
-		d := &desk{keys: makeKeys(10), log: audit.NewLog()}
-		circle, err := dial(addresses)
+		d := &Desk{Keys: MakeKeys(10), Log: audit.NewLog()}
+		circle, err := Dial(addresses)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := &plain{desk: d, circle: circle, group: c.group}
+		g := d.OpenPlain(circle, group, patient)
 		g.turn.Store(uint32(len(addresses)) - 1) // so that the first is asked first
-		g.check(t.Context(), 3)
-		got := outcomes(d.log)
+		g.Check(t.Context(), 3)
+		got := outcomes(d.Log)
 		if len(got) != len(c.want) {
-			t.Fatalf("%s: tries %v, want %v", c.name, d.log.Tries(), c.want)
+			t.Fatalf("%s: tries %v, want %v", c.name, d.Log.Tries(), c.want)
 		}
 		for i := range got {
-			if got[i] != c.want[i] || d.log.Tries()[i].Node != addresses[i] || d.log.Tries()[i].Key != 3 {
-				t.Errorf("%s: try %d is %+v, want outcome %v at %s", c.name, i, d.log.Tries()[i], c.want[i], addresses[i])
+			if got[i] != c.want[i] || d.Log.Tries()[i].Node != addresses[i] || d.Log.Tries()[i].Key != 3 {
+				t.Errorf("%s: try %d is %+v, want outcome %v at %s", c.name, i, d.Log.Tries()[i], c.want[i], addresses[i])
 			}
 		}
-		calls := d.log.Calls()
-		if len(calls) != 1 || calls[0].Outcome != c.want[len(c.want)-1] || calls[0].Group != c.group || calls[0].Err != nil {
+		calls := d.Log.Calls()
+		if len(calls) != 1 || calls[0].Outcome != c.want[len(c.want)-1] || calls[0].Group != group || calls[0].Err != nil {
 			t.Errorf("%s: calls %+v", c.name, calls)
 		}
 		circle.Close()
@@ -125,41 +132,41 @@ func TestPlainGatewayMovesOn(t *testing.T) {
 
 // An impatient gateway has no time for a second try if the first node is silent.
 func TestImpatientGatewayFails(t *testing.T) {
-	d := &desk{keys: makeKeys(2), log: audit.NewLog()}
-	circle, err := dial(serve(t, isSilent, isSilent))
+	d := &Desk{Keys: MakeKeys(2), Log: audit.NewLog()}
+	circle, err := Dial(serve(t, isSilent, isSilent))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer circle.Close()
-	g := &plain{desk: d, circle: circle, group: impatient}
-	g.check(t.Context(), 1)
-	calls := d.log.Calls()
+	g := d.OpenPlain(circle, group, impatient)
+	g.Check(t.Context(), 1)
+	calls := d.Log.Calls()
 	if len(calls) != 1 || calls[0].Outcome != audit.Failed || calls[0].Err == nil {
 		t.Fatalf("calls %+v, want one that failed", calls)
 	}
-	if took := calls[0].Ended - calls[0].Began; took < deadlines[impatient] || took > time.Second {
+	if took := calls[0].Ended - calls[0].Began; took < impatient || took > time.Second {
 		t.Errorf("it took %v, want its deadline", took)
 	}
-	if got := outcomes(d.log); len(got) != 1 || got[0] != audit.Unanswered {
-		t.Errorf("tries %+v, want one without an answer", d.log.Tries())
+	if got := outcomes(d.Log); len(got) != 1 || got[0] != audit.Unanswered {
+		t.Errorf("tries %+v, want one without an answer", d.Log.Tries())
 	}
 }
 
 // All tries of the Go client are seen, although it sends them on streams of its own.
 func TestTapSeesTries(t *testing.T) {
 	addresses := serve(t, refuses, allows)
-	d := &desk{keys: makeKeys(10), log: audit.NewLog()}
-	g, err := d.openAware(patient, addresses)
+	d := &Desk{Keys: MakeKeys(10), Log: audit.NewLog()}
+	g, err := d.OpenAware(strings.Join(addresses, ","), group, patient)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const calls = 20
 	for i := range calls {
-		g.check(t.Context(), i%10)
+		g.Check(t.Context(), i%10)
 	}
 	g.Close()
 	allowed, failed := 0, 0
-	for i, try := range d.log.Tries() {
+	for i, try := range d.Log.Tries() {
 		switch {
 		case try.Outcome == audit.Allowed && try.Node == addresses[1] && try.Degraded:
 			allowed++
@@ -172,7 +179,7 @@ func TestTapSeesTries(t *testing.T) {
 	if allowed != calls || failed == 0 {
 		t.Errorf("%d tries were allowed and %d refused, want %d and some", allowed, failed, calls)
 	}
-	for _, c := range d.log.Calls() {
+	for _, c := range d.Log.Calls() {
 		if c.Outcome != audit.Allowed || c.Err != nil || c.Cached {
 			t.Errorf("a call is %+v", c)
 		}
