@@ -99,11 +99,14 @@ func (b bounds) String() string {
 	case b.twice:
 		text = "limit x 2"
 	}
+	if b.leases {
+		text += ", leases of a side"
+	}
 	switch b.failed {
 	case [gateways]bool{}:
 		text += ", 0 failed"
 	case [gateways]bool{service: true}:
-		text += ", 0 failed at dns"
+		text += ", 0 failed by the Go client"
 	}
 	if b.joined > 0 {
 		text += fmt.Sprintf(", member in %v", b.joined)
