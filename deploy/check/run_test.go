@@ -29,6 +29,9 @@ func TestRenderedNodesAreACluster(t *testing.T) {
 			set, container := nodes(t, all)
 			w := &world{t: t, net: 40 + net, set: set, container: container, dir: t.TempDir(), pki: newPKI(t)}
 			w.configs(all)
+			for _, m := range container.VolumeMounts {
+				w.mount(m)
+			}
 			for i := range int(*set.Spec.Replicas) {
 				w.start(i)
 			}
@@ -123,9 +126,6 @@ func (w *world) start(i int) {
 	var seeds []string
 	for j := range int(*w.set.Spec.Replicas) {
 		seeds = append(seeds, w.ip(j)+":7946")
-	}
-	for _, m := range w.container.VolumeMounts {
-		w.mount(m)
 	}
 	var args []string
 	for _, arg := range w.container.Args {
