@@ -164,7 +164,7 @@ func TestABatchIsSummedUp(t *testing.T) {
 	s.End(codes.OK)
 	got := make(map[string]string)
 	for _, a := range kept.Ended()[0].Attributes() {
-		got[string(a.Key)] = a.Value.Emit()
+		got[string(a.Key)] = a.Value.String()
 	}
 	if got["sluice.checks"] != "2" || got["sluice.denials"] != "1" || got["sluice.forwarded"] != "true" || got["sluice.tier"] != "" {
 		t.Errorf("told is %v", got)
