@@ -1,31 +1,9 @@
 package sandbox
 
 import (
-	"fmt"
 	"net/netip"
-	"os"
 	"testing"
 )
-
-// probe is how the test's program is told to try namespaces.
-const probe = "probe-the-sandbox"
-
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == probe {
-		if err := Probe(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-func TestNamespaces(t *testing.T) {
-	if err := Works(probe); err != nil {
-		t.Skipf("not possible here: %v", err)
-	}
-}
 
 func TestNoAddressIsGivenTwice(t *testing.T) {
 	seen := map[netip.Addr]bool{}
