@@ -3,12 +3,11 @@ package cluster
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/overten/sluice/cluster/gossip"
+	"github.com/overten/sluice/cluster/gossip/gossiptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { gossiptest.VerifyTestMain(m) }
 
 // Who has provably died owns nothing any more, whatever gossip says, until the name lives
 // again or the proof turns out to be wrong.

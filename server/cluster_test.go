@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/overten/sluice/cluster"
+	"github.com/overten/sluice/cluster/gossip/gossiptest"
 	"github.com/overten/sluice/cluster/peer"
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
@@ -54,14 +55,9 @@ func newNodes(t *testing.T) *nodes {
 			all.Go(func() { m.end(t) })
 		}
 		all.Wait()
-		// A probe of gossip that was under way ends by its own time-out.
-		var left error
-		for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
-			if left = goleak.Find(ignore); left == nil {
-				return
-			}
+		if err := gossiptest.Ended(ignore); err != nil {
+			t.Error(err)
 		}
-		t.Error(left)
 	})
 	return c
 }

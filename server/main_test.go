@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/overten/sluice/cluster/gossip/gossiptest"
 	"github.com/overten/sluice/limiter/policy"
 	"github.com/overten/sluice/server"
 )
@@ -30,7 +29,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	gossiptest.VerifyTestMain(m)
 }
 
 // beNode runs a node until standard input ends: its address goes to standard output,

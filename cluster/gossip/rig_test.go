@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/overten/sluice/cluster/gossip/gossiptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { gossiptest.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen. It is reached only by tests that fail.
 const patience = 30 * time.Second
