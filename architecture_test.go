@@ -49,6 +49,7 @@ var rules = []struct {
 	{"server/secure", "", module + "cluster", "it knows files, certificates and tokens, and not what it stands for"},
 	{"server/secure", "", module + "proto", "it knows files, certificates and tokens, and not what it stands for"},
 	{"", "", module + "server/secure/pkitest", "certificates of tests are for tests"},
+	{"", "cluster/gossip/gossiptest", module + "cluster/gossip/gossiptest", "what looks for leaks is for tests"},
 	{"server", "", module + "client", "a node asks no node through the gateways' client"},
 	{"server", "", module + "cmd", "dependencies point one way: cmd imports server"},
 	{"server", "", "github.com/spf13/", "only the command knows its flags"},
