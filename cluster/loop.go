@@ -37,6 +37,7 @@ func (n *Node) flushLocked() (ready []outcome) {
 		moved = n.publishLocked(p) || moved
 		n.reviewLocked(p)
 	})
+	n.machine.Safer(n.reviewLocked)
 	if moved {
 		n.stir()
 	}

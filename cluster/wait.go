@@ -87,6 +87,7 @@ func (n *Node) replicateNowLocked(m *ownership.Machine, now limiter.Instant) {
 		_, w.seq = n.table.PermitOf(w.partition)
 		if !n.settleLocked(w, r, now) {
 			ws.of[w.partition] = append(ws.of[w.partition], w)
+			m.Prompt(w.partition)
 		}
 	}
 }

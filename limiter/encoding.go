@@ -95,8 +95,8 @@ type reader struct {
 // newReader begins to read bytes of a format. The shift is rounded up to whole
 // milliseconds: what has been admitted so expires late rather than early, and all of it
 // by the same.
-func newReader(b []byte, format byte, shift time.Duration, now Instant) *reader {
-	r := &reader{b: b, now: now}
+func newReader(b []byte, format byte, shift time.Duration, now Instant) (r reader) {
+	r.b, r.now = b, now
 	if now < 0 || now > maxInstant || shift < -maxInstant || shift > maxInstant {
 		r.fail("shift is %v at %d, out of range", shift, now)
 		return r

@@ -86,11 +86,14 @@ func (t *Table) Take(p PartitionID) Changes {
 // pending tells whether there is something to take.
 func (r *recorder) pending() bool { return r != nil && len(r.buf) > 0 }
 
+// oneHit is the bytes that a hit takes when it is taken alone, as most are.
+const oneHit = 48
+
 // change begins a change of the given kind at now.
 func (r *recorder) change(kind byte, now Instant) {
 	r.next++
 	if len(r.buf) == 0 {
-		r.buf = append(make([]byte, 0, r.room+r.room/4+64), formatChanges)
+		r.buf = append(make([]byte, 0, max(r.room, oneHit)), formatChanges)
 		r.buf = binary.AppendUvarint(r.buf, uint64(now))
 		r.buf = binary.AppendUvarint(r.buf, uint64(r.of.largest))
 		r.first, r.since, r.before = r.next, now, now

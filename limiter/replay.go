@@ -42,14 +42,16 @@ type change struct {
 	past    past
 }
 
-// replay reads changes to their end before it makes them.
+// replay reads changes to their end before it makes them. Mostly there is one only, which is
+// not read twice.
 func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now Instant) error {
 	r := newReader(b, formatChanges, shift, now)
 	largest := uint32(r.number(0, MaxLimit, "largest limit"))
-	again := *r
+	again := r
 	var c change
 	room := s.sets.room()
-	for r.change(&c) {
+	n := 0
+	for ; r.change(&c); n++ {
 		if c.kind == changeLease || c.kind == changeReleased {
 			room--
 		}
@@ -61,7 +63,13 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 		return errors.New("there are too many keys with leases")
 	}
 	s.largest = max(s.largest, largest)
-	r = &again
+	if n == 1 {
+		if from >= first {
+			s.make(&c, now)
+		}
+		return nil
+	}
+	r = again
 	for seq := from; r.change(&c); seq++ {
 		if seq >= first {
 			s.make(&c, now)

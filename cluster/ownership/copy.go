@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"slices"
 	"time"
 
 	"github.com/overten/sluice/limiter"
@@ -111,7 +112,7 @@ func (m *Machine) advance(pt *part, c *copyOf, seq uint64) {
 	c.acked = seq
 	c.sent = max(c.sent, seq)
 	if c.registered {
-		m.touch(pt)
+		m.progress(pt)
 	}
 	if pt.hold.handoff != nil {
 		m.hurry(pt)
@@ -192,6 +193,8 @@ func (m *Machine) sendDeltas(pt *part, c *copyOf) {
 		c.progress = m.now
 	}
 	out := m.out.copying(c.name)
+	out.Patient = out.Patient && m.patient
+	out.Deltas = room(out.Deltas, m.out.deltas)
 	for _, l := range h.log[h.after(c.sent):] {
 		out.Deltas = append(out.Deltas, Delta{pt.id, pt.gen.Number, l.Changes, l.Mark})
 	}
@@ -202,6 +205,7 @@ func (m *Machine) sendSnapshot(pt *part, c *copyOf, p *peer) {
 	state, at := m.Store.Snapshot(nil, pt.id, 0)
 	m.take(pt) // after the snapshot, as calls go on meanwhile: the log must reach as far
 	out := m.out.copying(c.name)
+	out.Patient = false
 	out.Snapshots = append(out.Snapshots, Snapshot{
 		Partition: pt.id, At: Position{pt.gen, at}, Past: append([]Position(nil), pt.past...), State: state, Closed: max(pt.closed.Sub(m.now), 0),
 	})
@@ -256,19 +260,45 @@ func (m *Machine) followed(p *peer, d *Delta) {
 	m.ack(p, pt, false)
 }
 
+// ack acknowledges what a copy has come to, at once if something is missing or somebody waits.
 func (m *Machine) ack(p *peer, pt *part, gap bool) {
-	a := Ack{Partition: pt.id, Gap: gap}
-	if pt.complete {
-		a.At = pt.at
+	if gap {
+		a := Ack{Partition: pt.id, Gap: true}
+		if pt.complete {
+			a.At = pt.at
+		}
+		out := m.out.copying(p.name)
+		out.Acks = append(out.Acks, a)
+		return
 	}
-	out := m.out.copying(p.name)
-	for i := len(out.Acks) - 1; i >= 0 && i >= len(out.Acks)-8; i-- { // the last word counts
-		if out.Acks[i].Partition == pt.id {
-			out.Acks[i] = a
+	for i := len(p.owed) - 1; i >= 0 && i >= len(p.owed)-8; i-- {
+		if p.owed[i] == pt.id {
 			return
 		}
 	}
-	out.Acks = append(out.Acks, a)
+	p.owed = append(p.owed, pt.id)
+}
+
+// settleUp has a peer told at once what it is owed.
+func (m *Machine) settleUp(p *peer) {
+	if len(p.owed) > 0 {
+		m.out.copying(p.name)
+	}
+}
+
+// acknowledge puts the acknowledgements that a peer is owed into a copying to it: so those of
+// hits that nobody waits for cost no message of their own.
+func (m *Machine) acknowledge(p *peer, c *Copying) {
+	if p == nil || len(p.owed) == 0 {
+		return
+	}
+	c.Acks = slices.Grow(c.Acks, len(p.owed))
+	for _, id := range p.owed {
+		if pt := &m.parts[id]; pt.complete {
+			c.Acks = append(c.Acks, Ack{Partition: id, At: pt.at})
+		}
+	}
+	p.owed = p.owed[:0]
 }
 
 // leave takes that the holder no longer needs this copy.

@@ -68,6 +68,7 @@ func (m *Machine) handOver(pt *part) {
 		m.permit(pt, 0)
 		m.take(pt)
 		m.feed(pt)
+		m.Prompt(pt.id)
 		m.touch(pt)
 	}
 	c := h.copyAt(h.handoff.to)

@@ -97,8 +97,14 @@ func (h *holding) oldestUnacked(c *copyOf) (limiter.Instant, bool) {
 	return 0, false
 }
 
-// after returns the index in log of the first stretch that has changes after seq.
+// after returns the index in log of the first stretch that has changes after seq. Mostly
+// few have.
 func (h *holding) after(seq uint64) int {
+	for i := len(h.log); i > len(h.log)-4; i-- {
+		if i == 0 || h.log[i-1].Last <= seq {
+			return i
+		}
+	}
 	return sort.Search(len(h.log), func(i int) bool { return h.log[i].Last > seq })
 }
 

@@ -80,7 +80,7 @@ type Config struct {
 
 // A Machine is what one node knows and says of who may decide. It is not safe for
 // concurrent use. What happens is told it with the present instant; what it has to say
-// (Letters, Touched) is to be fetched after that. The other methods only look.
+// (Letters, Touched, Safer) is to be fetched after that. The other methods only look.
 type Machine struct {
 	Config
 	view      *ring.View      // nil until the node has joined
@@ -105,7 +105,9 @@ type Machine struct {
 	hurried  []*part // those of which something was learned
 	announce bool    // the others should know at once what we hold
 	out      outbox
+	patient  bool                  // what is done now nobody waits for
 	touched  []limiter.PartitionID // whose Route changed
+	safer    []limiter.PartitionID // of whose Route Safe has
 	dirty    []limiter.PartitionID // scratch
 }
 
@@ -186,6 +188,7 @@ func (m *Machine) bury() {
 // wake moves the machine's time on, and notices that the node was paused.
 func (m *Machine) wake(now limiter.Instant) {
 	m.now = max(m.now, now)
+	m.patient = false
 	if m.now.Sub(m.ticked) > stall {
 		m.ticked = m.now
 		m.paused()
@@ -209,6 +212,9 @@ func (m *Machine) Tick(now limiter.Instant) {
 	}
 	for i := range m.parts {
 		m.parts[i].askNow = m.parts[i].askNow || beat
+	}
+	for _, p := range m.peers {
+		m.settleUp(p)
 	}
 	m.settle()
 }
@@ -279,11 +285,24 @@ func (m *Machine) Relinked(now limiter.Instant, name string) {
 // a few milliseconds after the store has something to take.
 func (m *Machine) Replicate(now limiter.Instant) {
 	m.wake(now)
+	m.patient = true
 	m.dirty = m.Store.Dirty(m.dirty[:0])
 	for _, id := range m.dirty {
 		if pt := &m.parts[id]; pt.hold != nil {
 			m.take(pt)
 			m.feed(pt)
+		}
+	}
+}
+
+// Prompt tells that somebody waits for the copies of a partition to have what was decided in
+// it and sent till now: they are asked to acknowledge it at once.
+func (m *Machine) Prompt(p limiter.PartitionID) {
+	if h := m.parts[p].hold; h != nil {
+		for _, c := range h.copies {
+			if c.state >= installing {
+				m.out.copying(c.name).Patient = false
+			}
 		}
 	}
 }
@@ -386,6 +405,14 @@ func (m *Machine) touch(pt *part) {
 	if !pt.touched {
 		pt.touched = true
 		m.touched = append(m.touched, pt.id)
+	}
+}
+
+// progress notes that a registered copy has come on.
+func (m *Machine) progress(pt *part) {
+	if !pt.safer {
+		pt.safer = true
+		m.safer = append(m.safer, pt.id)
 	}
 }
 

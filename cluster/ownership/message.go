@@ -33,6 +33,9 @@ type Copying struct {
 	Snapshots []Snapshot
 	Deltas    []Delta
 	Acks      []Ack
+	// Patient says that nobody waits for the acknowledgements of what this carries, nor of what
+	// was sent before: they may go with the next copying, or a tick later.
+	Patient bool
 }
 
 // A Heartbeat is sent to every member every 100 ms, and at once when something changed.

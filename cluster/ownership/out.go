@@ -13,7 +13,8 @@ type Letters struct {
 
 // outbox gathers what is to be sent, by receiver.
 type outbox struct {
-	to map[string]*Letters
+	to     map[string]*Letters
+	deltas int // about how many changes go to one node at a time
 }
 
 func (o *outbox) letters(name string) *Letters {
@@ -36,7 +37,7 @@ func (o *outbox) frame(name string) *Frame {
 func (o *outbox) copying(name string) *Copying {
 	l := o.letters(name)
 	if l.Copying == nil {
-		l.Copying = new(Copying)
+		l.Copying = &Copying{Patient: true}
 	}
 	return l.Copying
 }
@@ -51,8 +52,26 @@ func (m *Machine) Letters(send func(to string, l *Letters)) {
 		}
 		if l.Copying != nil {
 			l.Copying.Stamp = m.now
+			m.acknowledge(m.peers[name], l.Copying)
+			m.out.deltas = about(m.out.deltas, len(l.Copying.Deltas))
 		}
 		send(name, l)
 		delete(m.out.to, name)
 	}
+}
+
+// about follows a number that goes up and down: rather above it than below.
+func about(n, now int) int {
+	if now == 0 {
+		return n
+	}
+	return max(now, n-(n-now)/8)
+}
+
+// room gives an empty list room for about so many.
+func room[T any](list []T, most int) []T {
+	if list == nil && most > 0 {
+		list = make([]T, 0, most)
+	}
+	return list
 }

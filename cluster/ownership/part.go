@@ -14,6 +14,7 @@ import (
 type part struct {
 	id      limiter.PartitionID
 	touched bool
+	safer   bool            // its Route's Safe may have grown
 	hurried bool            // it is among those that go on with this step
 	askNow  bool            // the next evaluation asks for pledges
 	owned   bool            // the view gives it to this node
@@ -106,13 +107,24 @@ func (m *Machine) Leaving(p limiter.PartitionID, copyAt string) bool {
 	return c != nil && c.leaving
 }
 
-// Touched calls each for every partition whose Route may have changed since the last call.
+// Touched calls each for every partition whose Route may have changed since the last call in
+// more than Safe.
 func (m *Machine) Touched(each func(limiter.PartitionID)) {
 	for _, id := range m.touched {
 		m.parts[id].touched = false
 		each(id)
 	}
 	m.touched = m.touched[:0]
+}
+
+// Safer calls each for every partition of whose Route Safe may have grown since the last call,
+// which is after every hit.
+func (m *Machine) Safer(each func(limiter.PartitionID)) {
+	for _, id := range m.safer {
+		m.parts[id].safer = false
+		each(id)
+	}
+	m.safer = m.safer[:0]
 }
 
 // learn notes a generation that was heard of. A holder of an earlier one ends its holding.

@@ -19,6 +19,8 @@ type peer struct {
 	shift   Shift
 	flight  int // bytes of snapshots under way to it
 	flights int // how many these are
+
+	owed []limiter.PartitionID // of which it is owed an acknowledgement
 }
 
 // meet returns the peer of a name in this life or a later one: a new boot proves that the

@@ -31,7 +31,10 @@ func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
 
 // Marshal encodes v.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	if w, ok := v.(wire); ok {
+	switch w := v.(type) {
+	case *post:
+		return mem.BufferSlice{w.encodeInto(mem.DefaultBufferPool())}, nil
+	case wire:
 		return mem.BufferSlice{mem.SliceBuffer(w.encodeWire())}, nil
 	}
 	return c.CodecV2.Marshal(v)
@@ -39,7 +42,10 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal parses data into v.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	if w, ok := v.(wire); ok {
+	switch w := v.(type) {
+	case *post:
+		return w.parseFrom(data.MaterializeToBuffer(mem.DefaultBufferPool()))
+	case wire:
 		return w.parseWire(data.Materialize())
 	}
 	return c.CodecV2.Unmarshal(data, v)
@@ -47,40 +53,70 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 var errGarbage = errors.New("a message cannot be parsed")
 
-// fields calls field for each field of message b: with its bytes if it has some, else with
-// its number. Groups are passed over.
-func fields(b []byte, field func(num protowire.Number, value uint64, bytes []byte) error) error {
+// A field is one of a message: bytes if it has some, else nil and a number.
+type field struct {
+	num   protowire.Number
+	value uint64
+	bytes []byte
+}
+
+// nextField returns the first field of message b, which is not empty, and what follows it.
+func nextField(b []byte) (f field, rest []byte, err error) {
+	if len(b) >= 2 && b[0]|b[1] < 1<<7 { // most: their tag is a byte, and their number or length another
+		f.num, f.value = protowire.Number(b[0]>>3), uint64(b[1])
+		switch typ := protowire.Type(b[0] & 7); {
+		case f.num == 0:
+		case typ == protowire.VarintType:
+			return f, b[2:], nil
+		case typ == protowire.BytesType && int(f.value) <= len(b)-2:
+			end := 2 + int(f.value)
+			return field{num: f.num, bytes: b[2:end:end]}, b[end:], nil
+		}
+	}
+	return nextOfAny(b)
+}
+
+// nextOfAny is nextField for fields of any kind. Groups are passed over, and have number 0.
+func nextOfAny(b []byte) (f field, rest []byte, err error) {
+	num, typ, n := protowire.ConsumeTag(b)
+	if n < 0 {
+		return field{}, nil, errGarbage
+	}
+	f.num, b = num, b[n:]
+	switch typ {
+	case protowire.VarintType:
+		f.value, n = protowire.ConsumeVarint(b)
+	case protowire.Fixed64Type:
+		f.value, n = protowire.ConsumeFixed64(b)
+	case protowire.BytesType:
+		f.bytes, n = protowire.ConsumeBytes(b)
+		if f.bytes == nil {
+			f.bytes = []byte{}
+		}
+	default:
+		f.num = 0
+		n = protowire.ConsumeFieldValue(num, typ, b)
+	}
+	if n < 0 {
+		return field{}, nil, errGarbage
+	}
+	return f, b[n:], nil
+}
+
+// fields calls do for each field of message b: with its bytes if it has some, else with its
+// number. Groups are passed over.
+func fields(b []byte, do func(num protowire.Number, value uint64, bytes []byte) error) error {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return errGarbage
-		}
-		b = b[n:]
-		var value uint64
-		var bytes []byte
-		switch typ {
-		case protowire.VarintType:
-			value, n = protowire.ConsumeVarint(b)
-		case protowire.Fixed64Type:
-			value, n = protowire.ConsumeFixed64(b)
-		case protowire.BytesType:
-			bytes, n = protowire.ConsumeBytes(b)
-			if bytes == nil {
-				bytes = []byte{}
-			}
-		default:
-			if n = protowire.ConsumeFieldValue(num, typ, b); n >= 0 {
-				b = b[n:]
-				continue
-			}
-		}
-		if n < 0 {
-			return errGarbage
-		}
-		if err := field(num, value, bytes); err != nil {
+		f, rest, err := nextField(b)
+		if err != nil {
 			return err
 		}
-		b = b[n:]
+		if f.num != 0 {
+			if err := do(f.num, f.value, f.bytes); err != nil {
+				return err
+			}
+		}
+		b = rest
 	}
 	return nil
 }
@@ -168,14 +204,30 @@ type post struct {
 	part    []byte
 	hasPart bool
 	last    bool // with hasPart
+
+	held mem.Buffer // when read: what the above is part of
 }
 
-func (p *post) encodeWire() []byte {
+// size returns about how many bytes the post takes.
+func (p *post) size() int {
 	size := 64 + len(p.part)
 	for _, l := range p.letters {
 		size += len(l) + 8
 	}
-	b := appendHello(make([]byte, 0, size), p.hello)
+	return size
+}
+
+func (p *post) encodeWire() []byte { return p.append(make([]byte, 0, p.size())) }
+
+// encodeInto is encodeWire into memory of a pool, to which it goes back once it was written.
+func (p *post) encodeInto(pool mem.BufferPool) mem.Buffer {
+	buf := pool.Get(p.size())
+	*buf = p.append((*buf)[:0])
+	return mem.NewBuffer(buf, pool)
+}
+
+func (p *post) append(b []byte) []byte {
+	b = appendHello(b, p.hello)
 	for _, l := range p.letters {
 		b = appendBytes(b, 2, l)
 	}
@@ -187,8 +239,24 @@ func (p *post) encodeWire() []byte {
 	return b
 }
 
+// parseFrom is parseWire of a buffer, which the post holds from then on.
+func (p *post) parseFrom(b mem.Buffer) error {
+	err := p.parseWire(b.ReadOnlyData())
+	p.held = b
+	return err
+}
+
+// done gives back the memory of a post that was read and is not needed any more.
+func (p *post) done() {
+	if p.held != nil {
+		p.held.Free()
+	}
+	clear(p.letters)
+	*p = post{letters: p.letters[:0]}
+}
+
 func (p *post) parseWire(b []byte) error {
-	*p = post{}
+	*p = post{letters: p.letters[:0]}
 	return fields(b, func(num protowire.Number, _ uint64, bytes []byte) (err error) {
 		switch {
 		case bytes == nil:

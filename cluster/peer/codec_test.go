@@ -55,7 +55,7 @@ func TestLettersSurviveTheWire(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := rapid.Make[ownership.Frame]().Draw(t, "frame")
 		settle(reflect.ValueOf(&f))
-		b, err := encodeFrame(&f)
+		b, err := appendFrame(nil, &f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestLettersSurviveTheWire(t *testing.T) {
 		}
 		c := rapid.Make[ownership.Copying]().Draw(t, "copying")
 		settle(reflect.ValueOf(&c))
-		if b, err = encodeCopying(&c); err != nil {
+		if b, err = appendCopying(nil, &c); err != nil {
 			t.Fatal(err)
 		}
 		most := itemBytes
@@ -90,7 +90,7 @@ func TestLettersSurviveTheWire(t *testing.T) {
 }
 
 func TestAnEmptyStateIsNotNoState(t *testing.T) {
-	b, err := encodeFrame(&ownership.Frame{Remainders: []ownership.Remainder{{State: []byte{}}, {}}})
+	b, err := appendFrame(nil, &ownership.Frame{Remainders: []ownership.Remainder{{State: []byte{}}, {}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +326,7 @@ func TestNumbersOutOfRangeAreRefused(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	b, err := encodeFrame(goldenFrame())
+	b, err := appendFrame(nil, goldenFrame())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -336,7 +336,7 @@ func FuzzFrame(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b, err = encodeFrame(frame)
+		b, err = appendFrame(nil, frame)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -17,8 +18,8 @@ import (
 // Copyings are encoded by hand: under load there is one for each hit or two, and protobuf's
 // objects would cost more than applying the hits.
 
-// encodeCopying encodes c as protobuf does.
-func encodeCopying(c *ownership.Copying) ([]byte, error) {
+// appendCopying appends c as protobuf encodes it.
+func appendCopying(b []byte, c *ownership.Copying) ([]byte, error) {
 	const small = 48 // bytes of an item, mostly
 	size := small
 	var l lives
@@ -38,7 +39,7 @@ func encodeCopying(c *ownership.Copying) ([]byte, error) {
 		l.note(c.Acks[i].At)
 		size += small
 	}
-	b := appendUint(make([]byte, 0, size), 1, uint64(c.Stamp))
+	b = appendUint(slices.Grow(b, size), 1, uint64(c.Stamp))
 	for _, life := range l.list {
 		if !utf8.ValidString(life.Name) {
 			return nil, errName
@@ -65,7 +66,7 @@ func encodeCopying(c *ownership.Copying) ([]byte, error) {
 		b = l.append(appendUint(b, 1, uint64(a.Partition)), 2, a.At)
 		b = endMessage(appendBool(b, 3, a.Gap), at)
 	}
-	return b, nil
+	return appendBool(b, 6, c.Patient), nil
 }
 
 var errName = errors.New("the name of a life is not UTF-8")
@@ -112,59 +113,79 @@ func (l *lives) appendAny(b []byte, num protowire.Number, p ownership.Position) 
 	return endMessage(appendUint(b, 3, p.Seq), at)
 }
 
-// decodeCopying is the inverse of encodeCopying. The changes and states of the result are parts
+// decodeCopying is the inverse of appendCopying. The changes and states of the result are parts
 // of b.
-func decodeCopying(b []byte) (*ownership.Copying, error) {
-	c := new(ownership.Copying)
-	r := new(reading)
-	var snapshots, deltas, acks int
-	err := fields(b, func(num protowire.Number, _ uint64, bytes []byte) error {
-		switch {
-		case bytes == nil:
-		case num == 2:
-			return r.readLife(bytes)
-		case num == 3:
-			snapshots++
-		case num == 4:
-			deltas++
-		case num == 5:
-			acks++
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("copying: %w", err)
-	}
-	c.Snapshots, c.Deltas, c.Acks = sized[ownership.Snapshot](snapshots), sized[ownership.Delta](deltas), sized[ownership.Ack](acks)
-	err = fields(b, func(num protowire.Number, value uint64, bytes []byte) error {
-		switch {
-		case num == 1 && bytes == nil:
-			c.Stamp = limiter.Instant(value)
-		case bytes == nil:
-		case num == 3:
-			c.Snapshots = append(c.Snapshots, ownership.Snapshot{})
-			return r.snapshot(bytes, &c.Snapshots[len(c.Snapshots)-1])
-		case num == 4:
-			c.Deltas = append(c.Deltas, ownership.Delta{})
-			return r.delta(bytes, &c.Deltas[len(c.Deltas)-1])
-		case num == 5:
-			c.Acks = append(c.Acks, ownership.Ack{})
-			return r.ack(bytes, &c.Acks[len(c.Acks)-1])
-		}
-		return nil
-	})
-	if err = errors.Join(err, r.err); err != nil {
-		return nil, fmt.Errorf("copying: %w", err)
-	}
-	return c, nil
+func decodeCopying(b []byte) (*ownership.Copying, error) { return new(copyings).decode(b) }
+
+// copyings decodes one copying after the other, into the memory of the one before: under load
+// they are most of what a node has to allocate.
+type copyings struct {
+	c ownership.Copying
+	r reading
 }
 
-// sized returns an empty slice with room for n items; nil for none.
-func sized[T any](n int) []T {
-	if n == 0 {
-		return nil
+// decode decodes the next copying, which is gone with the one after.
+func (s *copyings) decode(b []byte) (*ownership.Copying, error) {
+	s.forget()
+	if err := errors.Join(s.readLives(b), s.readItems(b), s.r.err); err != nil {
+		return nil, fmt.Errorf("copying: %w", err)
 	}
-	return make([]T, 0, n)
+	return &s.c, nil
+}
+
+func (s *copyings) forget() {
+	c := &s.c
+	clear(c.Snapshots)
+	clear(c.Deltas)
+	clear(c.Acks)
+	clear(s.r.lives)
+	*c = ownership.Copying{Snapshots: c.Snapshots[:0], Deltas: c.Deltas[:0], Acks: c.Acks[:0]}
+	s.r = reading{lives: s.r.lives[:0]}
+}
+
+// readLives reads the lives, which the items refer to.
+func (s *copyings) readLives(b []byte) error {
+	for len(b) > 0 {
+		f, rest, err := nextField(b)
+		if err != nil {
+			return err
+		}
+		if b = rest; f.num == 2 && f.bytes != nil {
+			if err := s.r.readLife(f.bytes); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *copyings) readItems(b []byte) error {
+	c, r := &s.c, &s.r
+	for len(b) > 0 {
+		f, rest, err := nextField(b)
+		b = rest
+		switch {
+		case err != nil:
+		case f.num == 1 && f.bytes == nil:
+			c.Stamp = limiter.Instant(f.value)
+		case f.num == 6 && f.bytes == nil:
+			c.Patient = f.value != 0
+		case f.bytes == nil:
+		case f.num == 3:
+			c.Snapshots = append(c.Snapshots, ownership.Snapshot{})
+			err = r.snapshot(f.bytes, &c.Snapshots[len(c.Snapshots)-1])
+		case f.num == 4:
+			c.Deltas = append(c.Deltas, ownership.Delta{})
+			err = r.delta(f.bytes, &c.Deltas[len(c.Deltas)-1])
+		case f.num == 5:
+			c.Acks = append(c.Acks, ownership.Ack{})
+			err = r.ack(f.bytes, &c.Acks[len(c.Acks)-1])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *reading) readLife(b []byte) error {
@@ -204,67 +225,88 @@ func (r *reading) snapshot(b []byte, s *ownership.Snapshot) error {
 }
 
 func (r *reading) delta(b []byte, d *ownership.Delta) error {
-	return fields(b, func(num protowire.Number, value uint64, bytes []byte) error {
+	for len(b) > 0 {
+		f, rest, err := nextField(b)
+		b = rest
 		switch {
-		case num == 1 && bytes == nil:
-			d.Partition = r.partition(uint32(value))
-		case num == 2 && bytes == nil:
-			d.Number = value
-		case num == 3 && bytes != nil:
-			return readChanges(bytes, &d.Changes)
-		case num == 4 && bytes != nil:
-			return r.place(bytes, &d.Mark)
+		case err != nil:
+		case f.num == 1 && f.bytes == nil:
+			d.Partition = r.partition(uint32(f.value))
+		case f.num == 2 && f.bytes == nil:
+			d.Number = f.value
+		case f.num == 3 && f.bytes != nil:
+			err = readChanges(f.bytes, &d.Changes)
+		case f.num == 4 && f.bytes != nil:
+			err = r.place(f.bytes, &d.Mark)
 		}
-		return nil
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *reading) ack(b []byte, a *ownership.Ack) error {
-	return fields(b, func(num protowire.Number, value uint64, bytes []byte) error {
+	for len(b) > 0 {
+		f, rest, err := nextField(b)
+		b = rest
 		switch {
-		case num == 1 && bytes == nil:
-			a.Partition = r.partition(uint32(value))
-		case num == 2 && bytes != nil:
-			return r.place(bytes, &a.At)
-		case num == 3 && bytes == nil:
-			a.Gap = value != 0
+		case err != nil:
+		case f.num == 1 && f.bytes == nil:
+			a.Partition = r.partition(uint32(f.value))
+		case f.num == 2 && f.bytes != nil:
+			err = r.place(f.bytes, &a.At)
+		case f.num == 3 && f.bytes == nil:
+			a.Gap = f.value != 0
 		}
-		return nil
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // place reads a position.
 func (r *reading) place(b []byte, p *ownership.Position) error {
 	var number, life uint64
-	err := fields(b, func(num protowire.Number, value uint64, bytes []byte) error {
-		switch {
-		case bytes != nil:
-		case num == 1:
-			number = value
-		case num == 2:
-			life = value
-		case num == 3:
-			p.Seq = value
+	for len(b) > 0 {
+		f, rest, err := nextField(b)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		b = rest
+		switch {
+		case f.bytes != nil:
+		case f.num == 1:
+			number = f.value
+		case f.num == 2:
+			life = f.value
+		case f.num == 3:
+			p.Seq = f.value
+		}
+	}
 	p.Gen = r.life(number, uint32(min(life, math.MaxUint32)))
-	return err
+	return nil
 }
 
 func readChanges(b []byte, c *limiter.Changes) error {
-	return fields(b, func(num protowire.Number, value uint64, bytes []byte) error {
-		switch {
-		case num == 4 && len(bytes) > 0:
-			c.Bytes = bytes
-		case bytes != nil:
-		case num == 1:
-			c.First = value
-		case num == 2:
-			c.Last = value
-		case num == 3:
-			c.Since = limiter.Instant(value)
+	for len(b) > 0 {
+		f, rest, err := nextField(b)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		b = rest
+		switch {
+		case f.num == 4 && len(f.bytes) > 0:
+			c.Bytes = f.bytes
+		case f.bytes != nil:
+		case f.num == 1:
+			c.First = f.value
+		case f.num == 2:
+			c.Last = f.value
+		case f.num == 3:
+			c.Since = limiter.Instant(f.value)
+		}
+	}
+	return nil
 }

@@ -41,16 +41,20 @@ func goldenFiles(t *testing.T) map[string]goldenFile {
 	opens := new(Transport)
 	opens.Name, opens.Cluster, opens.boot, opens.seen = "n1", 0x3344, 0x1122, map[string]uint64{"n2": 0x5566}
 	hello := opens.hello("n2")
-	frame, err := encodeFrame(goldenFrame())
+	frame, err := appendFrame(nil, goldenFrame())
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := ownership.Position{Gen: gen(), Seq: 300}
-	copying, err := encodeCopying(goldenCopying())
+	copying, err := appendCopying(nil, goldenCopying())
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed, err := encodeCopying(&ownership.Copying{Snapshots: []ownership.Snapshot{{Partition: 3, At: at, State: []byte("st"), Closed: time.Minute}}})
+	closed, err := appendCopying(nil, &ownership.Copying{Snapshots: []ownership.Snapshot{{Partition: 3, At: at, State: []byte("st"), Closed: time.Minute}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	patient, err := appendCopying(nil, &ownership.Copying{Acks: []ownership.Ack{{Partition: 3, At: at}}, Patient: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +66,7 @@ func goldenFiles(t *testing.T) map[string]goldenFile {
 		"frame":            {frame, new(peerv1.Frame)},
 		"copying":          {copying, new(peerv1.Copying)},
 		"copying_closed":   {closed, new(peerv1.Copying)},
+		"copying_patient":  {patient, new(peerv1.Copying)},
 		"forward_request":  {goldenRequest(), new(peerv1.ForwardRequest)},
 		"forward_traced":   {tracedRequest(), new(peerv1.ForwardRequest)},
 		"forward_response": {goldenResponse(), new(peerv1.ForwardResponse)},

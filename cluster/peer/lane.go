@@ -232,8 +232,9 @@ func (l *lane) copies(ctx context.Context, client peerv1.PeerServiceClient, gree
 	if err != nil {
 		return err
 	}
+	var letters copyings
 	return l.read(stream, greeted, func(boot uint64, b []byte) error {
-		c, err := decodeCopying(b)
+		c, err := letters.decode(b)
 		if err == nil {
 			n.t.Handler.Copying(n.name, boot, c)
 		}
@@ -247,7 +248,9 @@ func (l *lane) read(stream letters, greeted greeting, deliver func(boot uint64, 
 	if err := stream.RecvMsg(p); err != nil {
 		return err
 	}
-	boot, w, err := greeted(p.hello)
+	hello := p.hello
+	p.done()
+	boot, w, err := greeted(hello)
 	if err != nil {
 		return err
 	}
@@ -261,7 +264,9 @@ func (l *lane) read(stream letters, greeted greeting, deliver func(boot uint64, 
 		if err != nil {
 			return err
 		}
-		if err := r.take(p); err != nil {
+		err = r.take(p)
+		p.done()
+		if err != nil {
 			return err
 		}
 	}

@@ -12,10 +12,12 @@ import (
 	peerv1 "github.com/overten/sluice/proto/sluice/peer/v1"
 )
 
-// A letter is a frame or a copying as it goes over the wire: encode and decode are each
+// A letter is a frame or a copying as it goes over the wire: append and decode are each
 // other's inverse. A decoded frame shares no memory with what it was decoded from.
 
-func encodeFrame(f *ownership.Frame) ([]byte, error) { return proto.Marshal(frameToProto(f)) }
+func appendFrame(b []byte, f *ownership.Frame) ([]byte, error) {
+	return proto.MarshalOptions{}.MarshalAppend(b, frameToProto(f))
+}
 
 func decodeFrame(b []byte) (*ownership.Frame, error) {
 	m := new(peerv1.Frame)

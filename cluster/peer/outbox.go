@@ -43,11 +43,12 @@ type letter struct {
 	bytes   int // at most, on the wire
 }
 
-func (l *letter) encode() ([]byte, error) {
+// append appends the letter, encoded.
+func (l *letter) append(b []byte) ([]byte, error) {
 	if l.frame != nil {
-		return encodeFrame(l.frame)
+		return appendFrame(b, l.frame)
 	}
-	return encodeCopying(l.copying)
+	return appendCopying(b, l.copying)
 }
 
 func newOutbox() *outbox {
@@ -84,6 +85,10 @@ func (o *outbox) copying(c *ownership.Copying) {
 }
 
 func (o *outbox) copyingLocked(c *ownership.Copying) {
+	if l, ok := o.whole(c); ok {
+		o.put(&o.small, l)
+		return
+	}
 	// States go one after the other as large letters, as many together as fill a piece.
 	var states letter
 	flush := func() {
@@ -98,13 +103,13 @@ func (o *outbox) copyingLocked(c *ownership.Copying) {
 			flush()
 		}
 		if states.copying == nil {
-			states = letter{copying: &ownership.Copying{Stamp: c.Stamp}, bytes: itemBytes}
+			states = letter{copying: &ownership.Copying{Stamp: c.Stamp, Patient: c.Patient}, bytes: itemBytes}
 		}
 		states.copying.Snapshots = append(states.copying.Snapshots, c.Snapshots[i])
 		states.bytes += n
 	}
 	flush()
-	rest := letter{copying: &ownership.Copying{Stamp: c.Stamp, Acks: c.Acks}, bytes: itemBytes}
+	rest := letter{copying: &ownership.Copying{Stamp: c.Stamp, Acks: c.Acks, Patient: c.Patient}, bytes: itemBytes}
 	for i := range c.Acks {
 		rest.bytes += ackBytes(&c.Acks[i])
 	}
@@ -112,12 +117,12 @@ func (o *outbox) copyingLocked(c *ownership.Copying) {
 		d := &c.Deltas[i]
 		n := deltaBytes(d)
 		if o.behind[d.Partition] > 0 || n > pieceBytes {
-			o.putLarge(letter{copying: &ownership.Copying{Stamp: c.Stamp, Deltas: c.Deltas[i : i+1 : i+1]}, bytes: itemBytes + n})
+			o.putLarge(letter{copying: &ownership.Copying{Stamp: c.Stamp, Deltas: c.Deltas[i : i+1 : i+1], Patient: c.Patient}, bytes: itemBytes + n})
 			continue
 		}
 		if rest.bytes+n > pieceBytes {
 			o.put(&o.small, rest)
-			rest = letter{copying: &ownership.Copying{Stamp: c.Stamp}, bytes: itemBytes}
+			rest = letter{copying: &ownership.Copying{Stamp: c.Stamp, Patient: c.Patient}, bytes: itemBytes}
 		}
 		rest.copying.Deltas = append(rest.copying.Deltas, *d)
 		rest.bytes += n
@@ -125,6 +130,23 @@ func (o *outbox) copyingLocked(c *ownership.Copying) {
 	if len(rest.copying.Deltas)+len(rest.copying.Acks) > 0 {
 		o.put(&o.small, rest)
 	}
+}
+
+// whole returns c as one letter, as most are, if nothing of it has to wait for what is larger.
+func (o *outbox) whole(c *ownership.Copying) (l letter, ok bool) {
+	l = letter{copying: c, bytes: itemBytes}
+	for i := range c.Acks {
+		l.bytes += ackBytes(&c.Acks[i])
+	}
+	for i := range c.Deltas {
+		d := &c.Deltas[i]
+		if len(o.behind) > 0 && o.behind[d.Partition] > 0 {
+			return letter{}, false
+		}
+		l.bytes += deltaBytes(d)
+	}
+	says := len(c.Deltas)+len(c.Acks) > 0 || !c.Patient
+	return l, says && len(c.Snapshots) == 0 && l.bytes <= pieceBytes
 }
 
 // putLarge queues a letter of copies that others about its partitions must not overtake.

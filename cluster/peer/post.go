@@ -11,6 +11,7 @@ type writer struct {
 	dropped func() // is told when something is
 
 	scratch []letter
+	bytes   []byte // of letters, until they are sent
 	large   letter // that is being written, if rest is not nil
 	rest    []byte // of it
 }
@@ -43,21 +44,21 @@ func (w *writer) hurry() (some bool, err error) {
 			return false, errOverflow
 		}
 	}
-	p, bytes := new(post), 0
+	p, b := new(post), w.bytes[:0]
 	for i := range letters {
-		b, err := letters[i].encode()
-		if err != nil {
+		from := len(b)
+		if b, err = letters[i].append(b); err != nil {
 			return false, err
 		}
-		if p.letters = append(p.letters, b); bytes+len(b) < pieceBytes && i+1 < len(letters) {
-			bytes += len(b)
+		if p.letters = append(p.letters, b[from:]); len(b) < pieceBytes && i+1 < len(letters) {
 			continue
 		}
 		if err := w.send(p); err != nil {
 			return false, err
 		}
-		p, bytes = new(post), 0
+		p, b = new(post), b[:0]
 	}
+	w.bytes = b
 	return len(letters) > 0, nil
 }
 
@@ -68,7 +69,7 @@ func (w *writer) piece() (some bool, err error) {
 		if !ok {
 			return false, nil
 		}
-		if w.rest, err = l.encode(); err != nil {
+		if w.rest, err = l.append(nil); err != nil {
 			return false, err
 		}
 		if len(w.rest) <= pieceBytes {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -185,8 +186,21 @@ func (m *member) Copying(from string, boot uint64, c *ownership.Copying) {
 	m.wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.copies = append(m.copies, c)
+	m.copies = append(m.copies, kept(c))
 	m.events = append(m.events, "copying "+from)
+}
+
+// kept returns a copying that stays as c is now.
+func kept(c *ownership.Copying) *ownership.Copying {
+	k := *c
+	k.Snapshots, k.Deltas, k.Acks = slices.Clone(c.Snapshots), slices.Clone(c.Deltas), slices.Clone(c.Acks)
+	for i := range k.Snapshots {
+		k.Snapshots[i].State = bytes.Clone(k.Snapshots[i].State)
+	}
+	for i := range k.Deltas {
+		k.Deltas[i].Changes.Bytes = bytes.Clone(k.Deltas[i].Changes.Bytes)
+	}
+	return &k
 }
 
 func (m *member) Relinked(name string) {

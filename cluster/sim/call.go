@@ -55,6 +55,7 @@ func (c *call) elsewhere(n *node, hops int) {
 func (c *call) copied(n *node, tell func(known bool)) {
 	n.machine.Replicate(n.local())
 	gen := n.machine.Route(c.p).Gen
+	n.machine.Prompt(c.p)
 	_, seq := n.store.permitOf(c.p)
 	var look func()
 	look = func() {

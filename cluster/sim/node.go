@@ -140,6 +140,7 @@ func (n *node) flush() {
 		turned = true
 		n.tell(p)
 	})
+	n.machine.Safer(func(limiter.PartitionID) { turned = true })
 	fate := goesOn
 	if turned {
 		fate = n.w.ambush.fate(n.w)

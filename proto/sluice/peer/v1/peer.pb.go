@@ -1908,7 +1908,11 @@ type Copying struct {
 	// Changes to the receiver's copies.
 	Deltas []*Delta `protobuf:"bytes,4,rep,name=deltas,proto3" json:"deltas,omitempty"`
 	// How far the sender's copies have come.
-	Acks          []*Ack `protobuf:"bytes,5,rep,name=acks,proto3" json:"acks,omitempty"`
+	Acks []*Ack `protobuf:"bytes,5,rep,name=acks,proto3" json:"acks,omitempty"`
+	// Nobody waits for the acknowledgements of what this carries, nor of what was sent before: they
+	// may go with the next copying, or up to a tenth of a second later. Otherwise they are to be
+	// sent at once.
+	Patient       bool `protobuf:"varint,6,opt,name=patient,proto3" json:"patient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1976,6 +1980,13 @@ func (x *Copying) GetAcks() []*Ack {
 		return x.Acks
 	}
 	return nil
+}
+
+func (x *Copying) GetPatient() bool {
+	if x != nil {
+		return x.Patient
+	}
+	return false
 }
 
 // Snapshot is the whole state of a partition.
@@ -3975,13 +3986,14 @@ const file_sluice_peer_v1_peer_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04last\x18\x03 \x01(\x04R\x04last\x12\x14\n" +
 	"\x05whole\x18\x04 \x01(\bR\x05whole\x12\x14\n" +
-	"\x05first\x18\x05 \x01(\x04R\x05first\"\xdb\x01\n" +
+	"\x05first\x18\x05 \x01(\x04R\x05first\"\xf5\x01\n" +
 	"\aCopying\x12\x14\n" +
 	"\x05stamp\x18\x01 \x01(\x03R\x05stamp\x12*\n" +
 	"\x05lives\x18\x02 \x03(\v2\x14.sluice.peer.v1.LifeR\x05lives\x126\n" +
 	"\tsnapshots\x18\x03 \x03(\v2\x18.sluice.peer.v1.SnapshotR\tsnapshots\x12-\n" +
 	"\x06deltas\x18\x04 \x03(\v2\x15.sluice.peer.v1.DeltaR\x06deltas\x12'\n" +
-	"\x04acks\x18\x05 \x03(\v2\x13.sluice.peer.v1.AckR\x04acks\"\xae\x01\n" +
+	"\x04acks\x18\x05 \x03(\v2\x13.sluice.peer.v1.AckR\x04acks\x12\x18\n" +
+	"\apatient\x18\x06 \x01(\bR\apatient\"\xae\x01\n" +
 	"\bSnapshot\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12(\n" +
 	"\x02at\x18\x02 \x01(\v2\x18.sluice.peer.v1.PositionR\x02at\x12,\n" +

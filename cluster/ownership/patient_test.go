@@ -1,0 +1,73 @@
+package ownership_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/overten/sluice/cluster/ownership"
+	"github.com/overten/sluice/limiter"
+)
+
+// An acknowledgement that nobody waits for goes along with what is sent anyway, at the latest
+// with a tick; one that somebody waits for is sent at once, also of what was sent before.
+func TestAcknowledgementsWaitForCompany(t *testing.T) {
+	tier, err := limiter.NewTier(limiter.TierSpec{Name: "pro", Concurrent: 1, Windows: []limiter.Window{{Limit: 60, Per: time.Minute}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMesh(t)
+	tables := map[string]*limiter.Table{}
+	m.store = func(name string, of *limiter.Table) ownership.Store { tables[name] = of; return of }
+	m.start("a")
+	m.start("b")
+	m.run(5 * time.Second)
+	var p, q limiter.PartitionID // a holds p, b holds q
+	for i := range limiter.PartitionID(meshPartitions) {
+		if m.up["a"].Route(i).Held {
+			p = i
+		} else {
+			q = i
+		}
+	}
+	hit := func(at string, p limiter.PartitionID) (last uint64) {
+		t.Helper()
+		if d := tables[at].Check(keyIn(p), tier, 1, m.now); !d.Allowed {
+			t.Fatalf("%s: %+v", at, d)
+		}
+		m.up[at].Replicate(m.now)
+		_, last = tables[at].PermitOf(p)
+		return last
+	}
+	expect := func(when string, last uint64, safe bool) {
+		t.Helper()
+		if got := m.up["a"].Route(p).Safe; got != last && safe || got >= last && !safe {
+			t.Errorf("%s: changes up to %d of %d are in the copy, want them all: %v", when, got, last, safe)
+		}
+	}
+
+	last := hit("a", p)
+	m.deliver()
+	expect("nobody waits", last, false)
+	hit("b", q)
+	m.deliver()
+	expect("b sends something itself", last, true)
+
+	last = hit("a", p)
+	m.deliver()
+	expect("nobody waits again", last, false)
+	m.up["b"].Tick(m.now.Add(ownership.TickEvery))
+	m.deliver()
+	expect("b ticks", last, true)
+
+	last = hit("a", p)
+	m.up["a"].Prompt(p)
+	m.deliver()
+	expect("somebody waits", last, true)
+
+	last = hit("a", p)
+	m.deliver()
+	expect("nobody waits yet", last, false)
+	m.up["a"].Prompt(p)
+	m.deliver()
+	expect("somebody waits for what was sent before", last, true)
+}
