@@ -79,6 +79,7 @@ func (p *pair) follow() {
 		if c.Last == 0 {
 			continue
 		}
+		p.copy.ExpectChanges(i, c.Bytes)
 		if err := p.copy.Apply(i, c.Bytes, p.shift, p.now.Add(p.add)); err != nil {
 			p.t.Fatal(err)
 		}

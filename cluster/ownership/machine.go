@@ -44,6 +44,7 @@ type Store interface {
 	Snapshot(dst []byte, p limiter.PartitionID, since limiter.Instant) ([]byte, uint64)
 	Install(p limiter.PartitionID, snapshot []byte, shift time.Duration, now limiter.Instant) error
 	ApplyFrom(p limiter.PartitionID, changes []byte, from, first uint64, shift time.Duration, now limiter.Instant) error
+	ExpectChanges(p limiter.PartitionID, changes []byte)
 	Merge(p limiter.PartitionID, state []byte, from, first uint64, shift time.Duration, now limiter.Instant) error
 	Clear(p limiter.PartitionID)
 	Doubt(p limiter.PartitionID, e limiter.Exactness, since limiter.Instant, half bool)

@@ -39,7 +39,7 @@ func (m *Machine) ReceiveCopying(now limiter.Instant, from string, boot uint64, 
 		return
 	}
 	each(m, c.Snapshots, func(s *Snapshot) limiter.PartitionID { return s.Partition }, func(s *Snapshot) { m.installed(p, s) })
-	each(m, c.Deltas, func(d *Delta) limiter.PartitionID { return d.Partition }, func(d *Delta) { m.followed(p, d) })
+	m.follow(p, c.Deltas)
 	each(m, c.Acks, func(a *Ack) limiter.PartitionID { return a.Partition }, func(a *Ack) { m.acked(p, a) })
 	if !c.Patient {
 		m.settleUp(p)

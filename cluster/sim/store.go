@@ -219,6 +219,8 @@ func (s *naive) Install(p limiter.PartitionID, snapshot []byte, shift time.Durat
 	return nil
 }
 
+func (s *naive) ExpectChanges(limiter.PartitionID, []byte) {}
+
 func (s *naive) ApplyFrom(p limiter.PartitionID, changes []byte, from, first uint64, shift time.Duration, _ limiter.Instant) error {
 	return s.parts[p].read(changes, from, first, shift)
 }
