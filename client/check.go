@@ -155,7 +155,7 @@ func (c *Client) failsOpen(ctx context.Context, e *Error) bool {
 func (c *Client) note(ctx context.Context, e *Error) {
 	switch {
 	case e == nil || !undecided(e.GRPC):
-		c.outage.answered(time.Now())
+		c.outage.answered()
 	case !errors.Is(ctx.Err(), context.Canceled):
 		c.outage.silent(time.Now(), e)
 	}

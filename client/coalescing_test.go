@@ -17,6 +17,7 @@ import (
 
 	"github.com/overten/sluice/client"
 	"github.com/overten/sluice/client/internal/fakelimiter"
+	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
 
 // slowDial connects to limiter after d.
@@ -49,6 +50,83 @@ func TestConcurrentChecksShareMessages(t *testing.T) {
 			if !call.Stream || call.Sequence != 1 {
 				t.Errorf("a check came by stream: %v, in message %d", call.Stream, call.Sequence)
 			}
+		}
+	})
+}
+
+// What comes while a message is answered shares the next, which waits for that answer, but not
+// for long: the answer may wait for a node that is silent.
+func TestChecksGatherWhileAMessageIsAnswered(t *testing.T) {
+	for name, test := range map[string]struct {
+		answered time.Duration // after which the message before is
+		gap      time.Duration // from its sending to the next
+	}{
+		"soon": {600 * time.Microsecond, 600 * time.Microsecond},
+		"late": {30 * time.Millisecond, time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+				limiter.Units = 100
+				limiter.Before("Check", func(_ context.Context, req proto.Message) error {
+					if strings.HasPrefix(req.(*sluicev1.CheckRequest).GetKey(), "slow") {
+						time.Sleep(test.answered)
+					}
+					return nil
+				})
+				c := newClient(t, limiter, client.WithTimeout(time.Minute))
+				mustCheck(t, c, "first")
+				mustCheck(t, c, "first") // by the other stream
+				var all sync.WaitGroup
+				begun := time.Now()
+				all.Go(func() { mustCheck(t, c, "slow") })
+				all.Go(func() { mustCheck(t, c, "slow") })
+				for range 10 {
+					pass(20 * time.Microsecond)
+					all.Go(func() { mustCheck(t, c, "gathered") })
+				}
+				all.Wait()
+				for _, call := range limiter.Calls("Check") {
+					if call.Request.(*sluicev1.CheckRequest).GetKey() != "gathered" {
+						continue
+					}
+					if gap := call.Time.Sub(begun); call.Sequence != 3 || gap < test.gap || gap > test.gap+100*time.Microsecond {
+						t.Errorf("a check came after %v in message %d, want after %v in the third", gap, call.Sequence, test.gap)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A message that has enough checks waits for no answer.
+func TestFullMessagesDoNotWait(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		const callers, enough = 1000, 256
+		limiter.Units = callers + 2
+		limiter.Before("Check", func(_ context.Context, req proto.Message) error {
+			if req.(*sluicev1.CheckRequest).GetKey() == "slow" {
+				time.Sleep(30 * time.Millisecond)
+			}
+			return nil
+		})
+		c := newClient(t, limiter, client.WithTimeout(time.Minute))
+		var all sync.WaitGroup
+		all.Go(func() { mustCheck(t, c, "slow") })
+		all.Go(func() { mustCheck(t, c, "slow") })
+		pass(20 * time.Microsecond)
+		begun := time.Now()
+		for range callers {
+			all.Go(func() { mustCheck(t, c, "many") })
+		}
+		all.Wait()
+		atOnce := 0
+		for _, call := range limiter.Calls("Check") {
+			if call.Time.Equal(begun) {
+				atOnce++
+			}
+		}
+		if atOnce < 2*enough {
+			t.Errorf("%d of %d checks were sent at once, want at least %d by each of two streams", atOnce, callers, enough)
 		}
 	})
 }

@@ -31,6 +31,10 @@ const (
 // ask for it at the same time. Keys are known by a hash that differs from process to process.
 type denials struct {
 	seed maphash.Seed
+	born time.Time
+	// last is until when the last of them concerns anybody, in nanoseconds since born. While none
+	// does, which is mostly so, none is looked for: that would be a wait for memory.
+	last atomic.Int64
 	sets [denialSets]denialSet
 }
 
@@ -52,7 +56,7 @@ type denial struct {
 	asked chan struct{} // which is closed when that has been answered, and the denial is found no more
 }
 
-func newDenials() *denials { return &denials{seed: maphash.MakeSeed()} }
+func newDenials() *denials { return &denials{seed: maphash.MakeSeed(), born: time.Now()} }
 
 func (d *denials) hash(r *CheckRequest) uint64 {
 	var h maphash.Hash
@@ -101,7 +105,7 @@ func costOf(r *CheckRequest) uint32 {
 
 // find returns the denial that concerns r, which may have ended; nil: there is none.
 func (d *denials) find(r *CheckRequest, now time.Time) *denial {
-	if d == nil || r.Explain {
+	if d == nil || r.Explain || int64(now.Sub(d.born)) > d.last.Load() {
 		return nil
 	}
 	hash := d.hash(r)
@@ -218,4 +222,7 @@ func (d *denials) remember(hash uint64, cost uint32, of Decision, asked, now tim
 		at = set.place()
 	}
 	at.Store(e)
+	concerns := int64(e.until.Add(denialFor).Sub(d.born))
+	for last := d.last.Load(); last < concerns && !d.last.CompareAndSwap(last, concerns); last = d.last.Load() {
+	}
 }

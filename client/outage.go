@@ -38,10 +38,11 @@ func (o *outage) silent(now time.Time, e *Error) {
 }
 
 // answered notes a call that was decided, or refused as wrong.
-func (o *outage) answered(now time.Time) {
+func (o *outage) answered() {
 	if !o.warned.Load() {
 		return
 	}
+	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.warned.Load() || now.Before(o.quiet) {

@@ -18,18 +18,25 @@ const (
 	// written, the queue of a stream. Its answer stays far below a megabyte.
 	maxFlight = 2048
 
+	// A message waits for the answer to the one before, so that more checks share it, unless it
+	// has enough of them, and never for longer than holdMost: that answer may wait for a node.
+	enough   = 256
+	holdMost = time.Millisecond
+
 	// maxBatchTimeout is the longest time-out that the API takes for a batch.
 	maxBatchTimeout = 10 * time.Minute
 )
 
 // A stream carries the checks of many callers to one node. One goroutine writes:
-// it sends whatever has gathered while it wrote what was before, so that a lone
+// it sends whatever has gathered while what was before was answered, so that a lone
 // check waits for nothing and a crowd shares messages. Another reads.
 type stream struct {
 	node *node
 	wake chan struct{} // tells the writer to look again
+	held chan struct{} // tells it that it need not wait any longer for an answer
 
 	mu       sync.Mutex // guards what follows, and flights
+	holding  bool       // the writer waits for held
 	over     bool       // takes no tries any more
 	forming  *flight    // what is written next; nil: nothing waits
 	flights  map[uint64]*flight
@@ -47,7 +54,7 @@ type flight struct {
 }
 
 func newStream(n *node) *stream {
-	return &stream{node: n, wake: make(chan struct{}, 1), flights: map[uint64]*flight{}}
+	return &stream{node: n, wake: make(chan struct{}, 1), held: make(chan struct{}, 1), flights: map[uint64]*flight{}}
 }
 
 // add queues t, and returns false if the stream is over. If the queue is full t
@@ -74,6 +81,9 @@ func (s *stream) add(t *try) bool {
 	}
 	f.tries = append(f.tries, t)
 	first := len(f.tries) == 1
+	if len(f.tries) == enough {
+		s.letGoLocked()
+	}
 	s.mu.Unlock()
 	if first {
 		s.rouse()
@@ -92,8 +102,17 @@ func (s *stream) rouse() {
 func (s *stream) retire() {
 	s.mu.Lock()
 	s.over = true
+	s.letGoLocked()
 	s.mu.Unlock()
 	s.rouse()
+}
+
+// letGoLocked ends the writer's wait for an answer. s.mu is held.
+func (s *stream) letGoLocked() {
+	if s.holding {
+		s.holding = false
+		s.held <- struct{}{}
+	}
 }
 
 // run is the life of the stream.
@@ -113,6 +132,8 @@ func (s *stream) run() {
 // write sends flights until the stream ends. It leaves the reason in ended.
 func (s *stream) write(wire grpc.ClientStream, ended chan error) {
 	req := new(outgoing)
+	most := time.NewTimer(time.Hour)
+	defer most.Stop()
 	for {
 		select {
 		case <-s.wake:
@@ -121,6 +142,17 @@ func (s *stream) write(wire grpc.ClientStream, ended chan error) {
 			return
 		}
 		runtime.Gosched() // callers that are about to ask come along
+		if s.hold() {
+			most.Reset(holdMost)
+			select {
+			case <-s.held:
+			case <-most.C:
+			case err := <-ended:
+				ended <- err
+				return
+			}
+			s.release()
+		}
 		last := s.board(req)
 		if len(req.checks) > 0 && wire.SendMsg(req) != nil {
 			return // the reader is told why
@@ -130,6 +162,25 @@ func (s *stream) write(wire grpc.ClientStream, ended chan error) {
 			_ = wire.CloseSend()
 			return
 		}
+	}
+}
+
+// hold reports whether the next message is to wait for the answer to the one before.
+func (s *stream) hold() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holding = s.flights[s.sequence] != nil && s.forming != nil && len(s.forming.tries) < enough && !s.over
+	return s.holding
+}
+
+// release ends the wait, whatever ended it.
+func (s *stream) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holding = false
+	select {
+	case <-s.held:
+	default:
 	}
 }
 
@@ -182,6 +233,9 @@ func (s *stream) read(wire grpc.ClientStream) error {
 		delete(s.flights, res.sequence)
 		f.landed = true
 		f.timer.Stop()
+		if res.sequence == s.sequence {
+			s.letGoLocked()
+		}
 		s.mu.Unlock()
 
 		whole := len(res.results) == len(f.tries)

@@ -100,6 +100,9 @@ func (h *holding) oldestUnacked(c *copyOf) (limiter.Instant, bool) {
 // after returns the index in log of the first stretch that has changes after seq. Mostly
 // few have.
 func (h *holding) after(seq uint64) int {
+	if seq >= h.last {
+		return len(h.log)
+	}
 	for i := len(h.log); i > len(h.log)-4; i-- {
 		if i == 0 || h.log[i-1].Last <= seq {
 			return i
