@@ -74,6 +74,9 @@ func (m *Machine) copyAnswered(pt *part, c *copyOf, a *Pledge) {
 	switch {
 	case c.state == asking && a.Complete && h.covers(a.Seq):
 		c.state, c.sent, c.acked, c.progress = following, a.Seq, a.Seq, m.now
+		if c.registered {
+			m.progress(pt)
+		}
 	case c.state == asking:
 		c.state = lacking
 	case c.state == installing:
@@ -194,7 +197,7 @@ func (m *Machine) sendDeltas(pt *part, c *copyOf) {
 	}
 	out := m.out.copying(c.name)
 	out.Patient = out.Patient && m.patient
-	out.Deltas = room(out.Deltas, m.out.deltas)
+	out.Deltas = m.out.room(out.Deltas)
 	for _, l := range h.log[h.after(c.sent):] {
 		out.Deltas = append(out.Deltas, Delta{pt.id, pt.gen.Number, l.Changes, l.Mark})
 	}

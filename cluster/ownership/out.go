@@ -68,10 +68,12 @@ func about(n, now int) int {
 	return max(now, n-(n-now)/8)
 }
 
-// room gives an empty list room for about so many.
-func room[T any](list []T, most int) []T {
-	if list == nil && most > 0 {
-		list = make([]T, 0, most)
+// room gives an empty list room for about as many changes as go to one node at a time, unless
+// there were unusually many.
+func (o *outbox) room(list []Delta) []Delta {
+	const usual = 1024
+	if list == nil && o.deltas > 0 {
+		list = make([]Delta, 0, min(o.deltas, usual))
 	}
 	return list
 }

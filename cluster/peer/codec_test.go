@@ -312,6 +312,22 @@ func TestNumbersOutOfRangeAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for name, m := range map[string]*peerv1.Copying{
+		"partition of a snapshot":         {Snapshots: []*peerv1.Snapshot{{Partition: 65536}}},
+		"partition of a delta":            {Deltas: []*peerv1.Delta{{Partition: 65536}}},
+		"partition of an acknowledgement": {Acks: []*peerv1.Ack{{Partition: 65536}}},
+		"life":                            {Acks: []*peerv1.Ack{{At: &peerv1.Position{Number: 1}}}},
+	} {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := decodeCopying(b); err == nil {
+			t.Errorf("%s: %+v", name, c)
+		} else if !strings.HasPrefix(err.Error(), "copying: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for name, m := range map[string]*peerv1.Call{
 		"kind": {}, "later kind": {Kind: 9}, "partition": {Kind: 1, Partition: 65536}, "hops": {Kind: 1, Hops: 256}, "ttl": {Kind: 2, TtlNs: math.MaxUint64},
 	} {

@@ -127,12 +127,14 @@ type copyings struct {
 // decode decodes the next copying, which is gone with the one after.
 func (s *copyings) decode(b []byte) (*ownership.Copying, error) {
 	s.forget()
-	if err := errors.Join(s.readLives(b), s.readItems(b), s.r.err); err != nil {
+	err := errors.Join(s.readLives(b), s.readItems(b))
+	if err = errors.Join(err, s.r.err); err != nil {
 		return nil, fmt.Errorf("copying: %w", err)
 	}
 	return &s.c, nil
 }
 
+// forget lets go of what the last copying was part of.
 func (s *copyings) forget() {
 	c := &s.c
 	clear(c.Snapshots)

@@ -238,6 +238,7 @@ func (l *lane) copies(ctx context.Context, client peerv1.PeerServiceClient, gree
 		if err == nil {
 			n.t.Handler.Copying(n.name, boot, c)
 		}
+		letters.forget()
 		return err
 	})
 }

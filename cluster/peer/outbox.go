@@ -89,29 +89,21 @@ func (o *outbox) copyingLocked(c *ownership.Copying) {
 		o.put(&o.small, l)
 		return
 	}
-	// States go one after the other as large letters, as many together as fill a piece.
-	var states letter
-	flush := func() {
-		if states.copying != nil {
-			o.putLarge(states)
-		}
-		states = letter{}
+	o.states(c)
+	another := func() letter {
+		return letter{copying: &ownership.Copying{Stamp: c.Stamp, Patient: c.Patient}, bytes: itemBytes}
 	}
-	for i := range c.Snapshots {
-		n := snapshotBytes(&c.Snapshots[i])
-		if states.bytes+n > pieceBytes {
-			flush()
+	rest := another()
+	fit := func(n int) {
+		if rest.bytes+n > pieceBytes {
+			o.put(&o.small, rest)
+			rest = another()
 		}
-		if states.copying == nil {
-			states = letter{copying: &ownership.Copying{Stamp: c.Stamp, Patient: c.Patient}, bytes: itemBytes}
-		}
-		states.copying.Snapshots = append(states.copying.Snapshots, c.Snapshots[i])
-		states.bytes += n
+		rest.bytes += n
 	}
-	flush()
-	rest := letter{copying: &ownership.Copying{Stamp: c.Stamp, Acks: c.Acks, Patient: c.Patient}, bytes: itemBytes}
 	for i := range c.Acks {
-		rest.bytes += ackBytes(&c.Acks[i])
+		fit(ackBytes(&c.Acks[i]))
+		rest.copying.Acks = append(rest.copying.Acks, c.Acks[i])
 	}
 	for i := range c.Deltas {
 		d := &c.Deltas[i]
@@ -120,16 +112,36 @@ func (o *outbox) copyingLocked(c *ownership.Copying) {
 			o.putLarge(letter{copying: &ownership.Copying{Stamp: c.Stamp, Deltas: c.Deltas[i : i+1 : i+1], Patient: c.Patient}, bytes: itemBytes + n})
 			continue
 		}
-		if rest.bytes+n > pieceBytes {
-			o.put(&o.small, rest)
-			rest = letter{copying: &ownership.Copying{Stamp: c.Stamp, Patient: c.Patient}, bytes: itemBytes}
-		}
+		fit(n)
 		rest.copying.Deltas = append(rest.copying.Deltas, *d)
-		rest.bytes += n
 	}
 	if len(rest.copying.Deltas)+len(rest.copying.Acks) > 0 {
 		o.put(&o.small, rest)
 	}
+}
+
+// states queues the states of c one after the other as large letters, as many together as fill a
+// piece.
+func (o *outbox) states(c *ownership.Copying) {
+	var some letter
+	flush := func() {
+		if some.copying != nil {
+			o.putLarge(some)
+		}
+		some = letter{}
+	}
+	for i := range c.Snapshots {
+		n := snapshotBytes(&c.Snapshots[i])
+		if some.bytes+n > pieceBytes {
+			flush()
+		}
+		if some.copying == nil {
+			some = letter{copying: &ownership.Copying{Stamp: c.Stamp, Patient: c.Patient}, bytes: itemBytes}
+		}
+		some.copying.Snapshots = append(some.copying.Snapshots, c.Snapshots[i])
+		some.bytes += n
+	}
+	flush()
 }
 
 // whole returns c as one letter, as most are, if nothing of it has to wait for what is larger.
