@@ -152,7 +152,10 @@ func (a *asking) fill(ctx context.Context) error {
 	if a.of.Target == "redis" || strings.HasPrefix(a.of.Target, "echo") || a.of.Load.Via == scenario.ByLease {
 		return nil
 	}
-	const most, workers = 1000, 8
+	most, workers := 1000, 8
+	if a.of.Target == "gubernator" && a.of.Nodes > 1 {
+		most, workers = 100, 2 // its nodes wait half a second for each other, and then fail the call
+	}
 	var next atomic.Int64
 	errs := make(chan error, workers)
 	for i := range workers {
@@ -160,7 +163,7 @@ func (a *asking) fill(ctx context.Context) error {
 			by := a.asker(i, true, a.of.Load.Tier)
 			var err error
 			for err == nil {
-				to := int(next.Add(most))
+				to := int(next.Add(int64(most)))
 				from := to - most
 				if from >= len(a.keys) {
 					break
