@@ -31,13 +31,13 @@
 // certificates must hold for these); one that is not is passed over.
 //
 // Checks for one node that are made at the same time share messages, on two
-// long-lived streams: that is several times cheaper than a call for each. A
-// lone check waits for nothing; one that is made while a message is under way waits for
-// company until that is answered, but no longer than a millisecond. Messages have no metadata of their own, so a check
-// with a request id ([WithRequestID]) or other outgoing metadata is a call of its
-// own, to the same node; and interceptors and stats handlers that come in by dial
-// options see streams, whose messages are types of the client's own, and not checks. A
-// batch is split by node.
+// long-lived streams: that is several times cheaper than a call for each. A lone check
+// waits for nothing; one that is made while a message is under way waits for company
+// until that is answered, but no longer than a millisecond. Messages have no metadata of
+// their own, so a check with a request id ([WithRequestID]) or other outgoing metadata is
+// a call of its own, to the same node; and interceptors and stats handlers that come in
+// by dial options see streams, whose messages are types of the client's own, and not
+// checks. A batch is split by node.
 //
 // # What a retry can cost
 //

@@ -81,7 +81,8 @@ type Config struct {
 
 // A Machine is what one node knows and says of who may decide. It is not safe for
 // concurrent use. What happens is told it with the present instant; what it has to say
-// (Letters, Touched, Safer) is to be fetched after that. The other methods only look.
+// (Letters, Touched, Safer) is to be fetched after that, and Prompt called before. The other
+// methods only look.
 type Machine struct {
 	Config
 	view      *ring.View      // nil until the node has joined

@@ -53,19 +53,13 @@ func (m *Machine) Letters(send func(to string, l *Letters)) {
 		if l.Copying != nil {
 			l.Copying.Stamp = m.now
 			m.acknowledge(m.peers[name], l.Copying)
-			m.out.deltas = about(m.out.deltas, len(l.Copying.Deltas))
+			if n := len(l.Copying.Deltas); n > 0 {
+				m.out.deltas = max(n, m.out.deltas-m.out.deltas/8)
+			}
 		}
 		send(name, l)
 		delete(m.out.to, name)
 	}
-}
-
-// about follows a number that goes up and down: rather above it than below.
-func about(n, now int) int {
-	if now == 0 {
-		return n
-	}
-	return max(now, n-(n-now)/8)
 }
 
 // room gives an empty list room for about as many changes as go to one node at a time, unless

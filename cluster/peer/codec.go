@@ -217,15 +217,14 @@ func (p *post) size() int {
 	return size
 }
 
-func (p *post) encodeWire() []byte { return p.append(make([]byte, 0, p.size())) }
-
-// encodeInto is encodeWire into memory of a pool, to which it goes back once it was written.
+// encodeInto encodes the post into memory of a pool, to which it goes back once it was written.
 func (p *post) encodeInto(pool mem.BufferPool) mem.Buffer {
 	buf := pool.Get(p.size())
 	*buf = p.append((*buf)[:0])
 	return mem.NewBuffer(buf, pool)
 }
 
+// append appends the post, encoded.
 func (p *post) append(b []byte) []byte {
 	b = appendHello(b, p.hello)
 	for _, l := range p.letters {

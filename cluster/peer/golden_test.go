@@ -62,7 +62,7 @@ func goldenFiles(t *testing.T) map[string]goldenFile {
 	frames := post{hello: goldenHello, letters: [][]byte{frame}, part: []byte("part"), hasPart: true, last: true}
 	envelope := post{hello: goldenHello, letters: [][]byte{[]byte("one"), []byte("two")}, part: []byte("part"), hasPart: true, last: true}
 	files := map[string]goldenFile{
-		"post":             {envelope.encodeWire(), nil},
+		"post":             {envelope.append(nil), nil},
 		"frame":            {frame, new(peerv1.Frame)},
 		"copying":          {copying, new(peerv1.Copying)},
 		"copying_closed":   {closed, new(peerv1.Copying)},
@@ -71,9 +71,9 @@ func goldenFiles(t *testing.T) map[string]goldenFile {
 		"forward_traced":   {tracedRequest(), new(peerv1.ForwardRequest)},
 		"forward_response": {goldenResponse(), new(peerv1.ForwardResponse)},
 		"frames_request":   {deterministic(t, &peerv1.FramesRequest{Hello: hello}), new(peerv1.FramesRequest)},
-		"frames_response":  {frames.encodeWire(), new(peerv1.FramesResponse)},
+		"frames_response":  {frames.append(nil), new(peerv1.FramesResponse)},
 		"copies_request":   {deterministic(t, &peerv1.CopiesRequest{Hello: hello}), new(peerv1.CopiesRequest)},
-		"copies_response":  {letters.encodeWire(), new(peerv1.CopiesResponse)},
+		"copies_response":  {letters.append(nil), new(peerv1.CopiesResponse)},
 	}
 	for name, m := range operatorMessages(t) {
 		files[name] = goldenFile{deterministic(t, m), m.ProtoReflect().New().Interface()}
