@@ -1,31 +1,45 @@
 package limiter
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 )
 
 // An arena gives out memory for records or chunks by the page. It takes it from the
-// runtime in large slabs without pointers: nothing is copied as a table grows,
-// nothing of it is scanned by the garbage collector, and the system can back it with
-// huge pages. Pages that come back are given out again, to any partition.
+// system in large slabs without pointers: nothing is copied as a table grows, the garbage
+// collector neither scans nor counts it, and huge pages back all but the first. (Without
+// them most of what a decision in a large table takes is the processor looking for where
+// its memory is.) Pages that come back are given out again, to any partition.
 //
 // A line is known by its number, from which its address follows without another
 // look-up: the table of slabs is small enough to stay in the nearest cache.
+//
+// Slabs go back to the system when nobody refers to their arena any more. So who has a
+// line must have the arena too, as every partition does.
 type arena[T any] struct {
 	// slabs is replaced by a longer one when the arena grows, and never changed.
-	slabs atomic.Pointer[[]*[slabLines]T]
-	page  uint32 // lines in a page: a power of two
+	slabs  atomic.Pointer[[]*slab[T]]
+	page   uint32 // lines in a page: a power of two
+	system *mapping
 
 	mu   sync.Mutex // guards all below
 	next uint32     // the first page that was never given out
 	free []uint32   // pages that came back
 }
 
-// slabLines is the number of lines in a slab: 1 MiB of 64 bytes each. Numbers of lines
-// reach to 256 GiB.
-const slabLines = 1 << 14
+type slab[T any] [slabLines]T
+
+// slabLines is the number of lines in a slab: 2 MiB of 64 bytes each, a huge page of most
+// processors. Numbers of lines reach to 256 GiB.
+const slabLines = 1 << 15
+
+func newArena[T any](page uint32) *arena[T] {
+	a := &arena[T]{page: page, system: new(mapping)}
+	runtime.AddCleanup(a, (*mapping).release, a.system)
+	return a
+}
 
 // at returns line ref.
 func (a *arena[T]) at(ref uint32) *T { return &(*a.slabs.Load())[ref/slabLines][ref%slabLines] }
@@ -49,13 +63,15 @@ func (a *arena[T]) take() uint32 {
 
 // grow adds a slab.
 func (a *arena[T]) grow() {
-	slab := new([slabLines]T)
-	adviseHugePages(unsafe.Pointer(slab), unsafe.Sizeof(*slab))
-	var slabs []*[slabLines]T
+	var slabs []*slab[T]
 	if old := a.slabs.Load(); old != nil {
 		slabs = *old
 	}
-	slabs = append(slabs[:len(slabs):len(slabs)], slab)
+	more := (*slab[T])(a.system.take(unsafe.Sizeof(slab[T]{})))
+	if more == nil {
+		more = new(slab[T])
+	}
+	slabs = append(slabs[:len(slabs):len(slabs)], more)
 	a.slabs.Store(&slabs)
 }
 

@@ -8,35 +8,35 @@ import (
 type partition struct {
 	mu sync.Mutex // guards all below
 
-	clock Instant // the latest now seen: time never runs backwards in here
-	state         // with what is above, its first part in one cache line: all that a search needs
-	// permit is until when the partition may be decided for.
-	permit   Instant
+	clock    Instant   // the latest now seen: time never runs backwards in here
+	permit   Instant   // until when the partition may be decided for
 	recorder *recorder // nil: what happens is not recorded
+	state              // its first part in one cache line with what is above: all that most decisions need
 	paused   *recorder // that goes on later; recorder is nil meanwhile
+	_        [24]byte  // so that partitions share no cache line
 }
 
 // state is what a partition knows. Swept or not, with the same content it decides the same.
 type state struct {
 	records records
-	largest uint32 // of the limits of all tiers that were known at the start or asked for
+	doubts  *doubts // nil: what it knows is exact
+	largest uint32  // of the limits of all tiers that were known at the start or asked for
 	chunks  chunkPool
 	sets    leaseSets
-	doubts  *doubts // nil: what it knows is exact
 }
 
 // newState returns an empty state with the table's memory.
 func (t *Table) newState() state {
-	return state{records: records{arena: &t.records}, largest: t.largest, chunks: chunkPool{arena: &t.chunks}}
+	return state{records: newRecords(t.records, nil), largest: t.largest, chunks: chunkPool{arena: t.chunks}}
 }
 
 // release gives the memory back.
 func (s *state) release() {
-	s.records.release(0)
+	s.records.release()
 	for _, page := range s.chunks.pages {
 		s.chunks.arena.give(page)
 	}
-	*s = state{records: records{arena: s.records.arena}, largest: s.largest, chunks: chunkPool{arena: s.chunks.arena}}
+	*s = state{records: newRecords(s.records.arena, s.records.told), largest: s.largest, chunks: chunkPool{arena: s.chunks.arena}}
 }
 
 // each calls f for every record, in order.

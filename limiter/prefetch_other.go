@@ -2,5 +2,10 @@
 
 package limiter
 
+import "unsafe"
+
 // prefetch does nothing where this program does not know how.
-func prefetch(*record) {}
+func prefetch(unsafe.Pointer) {}
+
+// prefetchRun does nothing where this program does not know how.
+func prefetchRun(unsafe.Pointer) {}

@@ -1,6 +1,10 @@
 package limiter
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+	"sync/atomic"
+)
 
 // records are the records of one partition: an open-addressing table with linear
 // probing whose records lie in the order of their identities' hashes. So a search reads
@@ -15,10 +19,17 @@ import "math/bits"
 //   - an occupied slot's record has a home at or before it, and no free slot lies between.
 //   - of two occupied slots the later has the greater lo, or the same.
 type records struct {
+	*outline
+	n uint32 // records
+}
+
+// An outline says where the slots are. It does not change once it is told.
+type outline struct {
 	arena *arena[record]
 	pages []uint32 // first lines of the pages; slot i is line i%pageRecords of page i/pageRecords
 	homes uint32   // slots that are homes; the rest, at the end, take what runs over
-	n     uint32   // records
+	// told is where those find it who look without the partition's lock; nil: nobody does.
+	told *atomic.Pointer[outline]
 }
 
 const (
@@ -32,13 +43,24 @@ const (
 	spareShare = 32
 )
 
-func (t *records) slots() uint32 { return uint32(len(t.pages)) * pageRecords }
-
-func (t *records) at(i uint32) *record {
-	return t.arena.at(t.pages[i/pageRecords] + i%pageRecords)
+// newRecords returns records without any. told may be nil.
+func newRecords(a *arena[record], told *atomic.Pointer[outline]) records {
+	return records{outline: &outline{arena: a, told: told}}
 }
 
-func (t *records) home(id Identity) uint32 { return homeAmong(t.homes, id) }
+// tell lets those see the outline who look without the lock.
+func (o *outline) tell() {
+	if o.told != nil {
+		o.told.Store(o)
+	}
+}
+
+func (o *outline) slots() uint32 { return uint32(len(o.pages)) * pageRecords }
+
+// at returns slot i.
+func (o *outline) at(i uint32) *record { return o.arena.at(o.pages[i/pageRecords] + i%pageRecords) }
+
+func (o *outline) home(id Identity) uint32 { return homeAmong(o.homes, id) }
 
 func homeAmong(homes uint32, id Identity) uint32 {
 	hi, _ := bits.Mul64(id.lo, uint64(homes))
@@ -50,9 +72,10 @@ func (t *records) find(id Identity) *record {
 	if t.n == 0 {
 		return nil
 	}
-	slots := t.slots()
-	for i := t.home(id); i < slots; i++ {
-		r := t.at(i)
+	o := t.outline
+	slots := o.slots()
+	for i := o.home(id); i < slots; i++ {
+		r := o.at(i)
 		switch {
 		case r.id == id && r.occupied():
 			return r
@@ -104,7 +127,7 @@ func (t *records) makeRoom(id Identity) (slot uint32, ok bool) {
 func (t *records) remove(i uint32) {
 	t.n--
 	if t.n == 0 {
-		t.release(0)
+		t.release()
 		return
 	}
 	for slots := t.slots(); i+1 < slots; i++ {
@@ -152,43 +175,53 @@ func (t *records) resize(pages int) {
 	for !t.fits(pages) {
 		pages++
 	}
-	for len(t.pages) < pages {
-		page := t.arena.take()
-		for i := range uint32(pageRecords) {
-			*t.arena.at(page + i) = record{}
-		}
-		t.pages = append(t.pages, page)
-	}
 	from := t.slots()
+	larger := &outline{arena: t.arena, pages: slices.Grow(slices.Clone(t.pages), max(0, pages-len(t.pages))), told: t.told}
+	for len(larger.pages) < pages {
+		larger.pages = append(larger.pages, t.takePage())
+	}
+	t.outline = larger
+	end := t.slots()
 	for i := from; i > 0; i-- {
 		if r := t.at(i - 1); r.occupied() {
-			from--
-			if from != i-1 {
-				*t.at(from), *r = *r, record{}
+			end--
+			if end != i-1 {
+				*t.at(end), *r = *r, record{}
 			}
 		}
 	}
 	_, t.homes = layout(pages)
 	to := uint32(0)
-	for ; from < t.slots(); from++ {
-		r := t.at(from)
+	for ; end < t.slots(); end++ {
+		r := t.at(end)
 		to = max(to, t.home(r.id))
-		if to != from {
+		if to != end {
 			*t.at(to), *r = *r, record{}
 		}
 		to++
 	}
-	t.release(pages)
-}
-
-// release gives all but the first pages back.
-func (t *records) release(pages int) {
 	for len(t.pages) > pages {
 		last := len(t.pages) - 1
 		t.arena.give(t.pages[last])
 		t.pages = t.pages[:last]
 	}
-	if pages == 0 {
-		t.pages = nil
+	t.tell()
+}
+
+// takePage returns a page of free slots.
+func (t *records) takePage() uint32 {
+	page := t.arena.take()
+	for i := range uint32(pageRecords) {
+		*t.arena.at(page + i) = record{}
 	}
+	return page
+}
+
+// release gives all pages back.
+func (t *records) release() {
+	for _, page := range t.pages {
+		t.arena.give(page)
+	}
+	t.outline = &outline{arena: t.arena, told: t.told}
+	t.tell()
 }

@@ -12,7 +12,7 @@ import (
 // its order with its invariants, with hashes that collide much.
 func TestRecordsEqualAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		table := records{arena: &arena[record]{page: pageRecords}}
+		table := newRecords(newArena[record](pageRecords), nil)
 		want := make(map[Identity]Instant)
 		spread := rapid.SampledFrom([]uint64{1, 4, 40, 4000}).Draw(rt, "spread")
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
@@ -86,8 +86,8 @@ func checkOrder(t failer, table *records) {
 // Memory follows what is held: a table that grew large and was emptied gives all pages
 // back, and one that fills stays within an eighth of what it needs.
 func TestRecordsGiveMemoryBack(t *testing.T) {
-	a := &arena[record]{page: pageRecords}
-	table := records{arena: a}
+	a := newArena[record](pageRecords)
+	table := newRecords(a, nil)
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range 50_000 {
 		table.insert(Identity{r.Uint64(), r.Uint64()})

@@ -47,8 +47,9 @@ const maxMaxKeys = 100_000_000
 // which it is to decide.
 type Table struct {
 	partitions []partition
-	records    arena[record]
-	chunks     arena[chunk]
+	outlines   []atomic.Pointer[outline] // of each partition's records
+	records    *arena[record]
+	chunks     *arena[chunk]
 	maxKeys    int64
 	whenFull   WhenFull
 	largest    uint32 // of the limits of all tiers that were known at the start
@@ -79,9 +80,12 @@ func NewTable(c Config) (*Table, error) {
 		largest: c.LargestLimit, maxBehind: c.MaxBehind,
 	}
 	t.marks.words, t.marks.wake = make([]atomic.Uint64, (c.Partitions+63)/64), c.Wake
-	t.records.page, t.chunks.page = pageRecords, pageChunks
+	t.records, t.chunks = newArena[record](pageRecords), newArena[chunk](pageChunks)
+	t.outlines = make([]atomic.Pointer[outline], c.Partitions)
 	for i := range t.partitions {
 		t.partitions[i].state = t.newState()
+		t.partitions[i].records.told = &t.outlines[i]
+		t.partitions[i].records.tell()
 		if !c.Shared {
 			t.partitions[i].permit = forEver
 		}

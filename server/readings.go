@@ -26,6 +26,12 @@ func (n *Node) readings() metrics.Readings {
 	return r
 }
 
+// TableMemory returns how many bytes the node has taken for keys. They are not in Go's heap.
+func (n *Node) TableMemory() int64 {
+	taken, _ := n.table.Memory()
+	return taken
+}
+
 // aloneReadings are those of a node that is alone for good: it holds all, and nobody has a copy.
 func (n *Node) aloneReadings(r *metrics.Readings) {
 	now, _ := n.clock()

@@ -2,38 +2,44 @@ package main
 
 import (
 	"context"
+	"math"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
 
-// Go collects garbage when the heap has doubled. The heap of a node with many keys is nearly all
-// table, which holds no pointers and costs a collection nothing: doubling it would take twice the
-// memory of its keys for nothing. What a collection costs, and how much garbage calls make, does
-// not depend on the keys, so neither does how much garbage is let lie.
+// Go collects garbage when the heap has doubled. The heap of a node is small, as the keys are not
+// in it: it would collect often, and ever as often with many keys as with few. So garbage is let
+// lie as if the keys were in it, up to some megabytes: what a collection costs, and how much
+// garbage calls make, does not depend on the keys.
 const (
-	garbageAllowed = 16 << 20 // bytes between two collections of a heap larger than that
+	garbageAllowed = 16 << 20 // bytes between two collections, at most
+	leastLimit     = 64 << 20 // bytes: what GOMEMLIMIT leaves for the heap, whatever the keys take
 	paceEvery      = 100 * time.Millisecond
 )
 
 // paceCollector keeps the collector at that pace until ctx ends, unless the environment says
-// otherwise by GOGC. (GOMEMLIMIT counts as ever.)
-func paceCollector(ctx context.Context) {
-	if os.Getenv("GOGC") != "" {
-		return
+// otherwise by GOGC; and has GOMEMLIMIT count what the keys take, of which table tells.
+func paceCollector(ctx context.Context, table func() int64) {
+	limit := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(limit)
+	paced := os.Getenv("GOGC") == ""
+	if paced {
+		defer debug.SetGCPercent(100)
 	}
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	set := 100
-	defer debug.SetGCPercent(set)
 	for {
 		metrics.Read(live)
-		if percent := collectorPercent(live[0].Value.Uint64()); percent > set+set/8 || percent < set-set/8 {
+		keys := table()
+		if percent := collectorPercent(live[0].Value.Uint64(), keys); paced && (percent > set+set/8 || percent < set-set/8) {
 			debug.SetGCPercent(percent)
 			set = percent
 		}
+		debug.SetMemoryLimit(heapLimit(limit, keys))
 		select {
 		case <-ctx.Done():
 			return
@@ -42,9 +48,18 @@ func paceCollector(ctx context.Context) {
 	}
 }
 
-// collectorPercent is GOGC for a heap that had so many bytes in use after the last collection. In
-// a small heap it is Go's own: with more, garbage would be spread over more memory than the
-// processors' caches hold, which costs more than the collections it saves.
-func collectorPercent(live uint64) int {
-	return int(min(100, max(1, 100*garbageAllowed/max(live, 1))))
+// collectorPercent is GOGC for a heap that had so many bytes in use after the last collection,
+// beside those of the keys. With few of both it is Go's own: with more, garbage would be spread
+// over more memory than the processors' caches hold, which costs more than the collections it saves.
+func collectorPercent(live uint64, keys int64) int {
+	live = max(live, 1)
+	return int(max(1, 100*min(garbageAllowed, live+uint64(keys))/live))
+}
+
+// heapLimit is what is left for the heap of a limit for all memory.
+func heapLimit(limit, keys int64) int64 {
+	if limit == math.MaxInt64 {
+		return limit // there is none
+	}
+	return max(limit-keys, min(limit, leastLimit))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"runtime/debug"
 	"testing"
 )
@@ -9,16 +10,34 @@ import (
 func TestCollectorPercent(t *testing.T) {
 	for _, tt := range []struct {
 		live uint64
+		keys int64
 		want int
 	}{
-		{0, 100}, // nothing was collected yet
-		{garbageAllowed, 100},
-		{4 * garbageAllowed, 25},
-		{100 * garbageAllowed, 1},
-		{1 << 40, 1}, // 0 would collect all the time
+		{0, 0, 100}, // nothing was collected yet
+		{garbageAllowed, 0, 100},
+		{garbageAllowed / 2, 0, 100},
+		{garbageAllowed / 2, garbageAllowed / 4, 150},
+		{garbageAllowed / 2, 100 * garbageAllowed, 200},
+		{4 * garbageAllowed, 0, 25},
+		{4 * garbageAllowed, 100 * garbageAllowed, 25},
+		{1 << 40, 0, 1}, // 0 would collect all the time
 	} {
-		if got := collectorPercent(tt.live); got != tt.want {
-			t.Errorf("%d bytes live: GOGC %d, want %d", tt.live, got, tt.want)
+		if got := collectorPercent(tt.live, tt.keys); got != tt.want {
+			t.Errorf("%d bytes live and %d of keys: GOGC %d, want %d", tt.live, tt.keys, got, tt.want)
+		}
+	}
+}
+
+func TestHeapLimit(t *testing.T) {
+	for _, tt := range []struct{ limit, keys, want int64 }{
+		{math.MaxInt64, 1 << 30, math.MaxInt64},
+		{1 << 30, 0, 1 << 30},
+		{1 << 30, 1 << 29, 1 << 29},
+		{1 << 30, 1 << 30, leastLimit},
+		{1 << 20, 1 << 30, 1 << 20}, // of a limit that is below that
+	} {
+		if got := heapLimit(tt.limit, tt.keys); got != tt.want {
+			t.Errorf("%d with %d of keys: %d, want %d", tt.limit, tt.keys, got, tt.want)
 		}
 	}
 }
@@ -30,7 +49,7 @@ func TestPaceEndsWithTheNode(t *testing.T) {
 	cancel()
 	for _, env := range []string{"", "300"} {
 		t.Setenv("GOGC", env)
-		paceCollector(ctx)
+		paceCollector(ctx, func() int64 { return 0 })
 		if now := debug.SetGCPercent(100); now != 100 {
 			t.Errorf("GOGC=%s: %d %% afterwards, want 100", env, now)
 		}

@@ -123,7 +123,7 @@ knows, for development.`,
 			}
 			running, stop := context.WithCancel(cmd.Context())
 			var beside sync.WaitGroup
-			beside.Go(func() { paceCollector(running) })
+			beside.Go(func() { paceCollector(running, node.TableMemory) })
 			if f.policyFile != "" {
 				hangups := make(chan os.Signal, 1)
 				signal.Notify(hangups, syscall.SIGHUP)

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package limiter
-
-import "unsafe"
-
-func adviseHugePages(unsafe.Pointer, uintptr) {}
