@@ -17,15 +17,18 @@ package limiter
 // within 65 s and all units within 65,535, else a wide one (32 and 32 bits). Both
 // count modulo their width: ticks are read as ages before the newest tick, units
 // as differences to a base. Up to eight narrow or four wide cells fit into the
-// record; more are kept in a tree of chunks with up to five branches at the
+// record; more are kept in a tree of chunks with two branches at the
 // record and sixteen at each chunk, so that a cell is found by its position, the
 // front is dropped and the back extended at once, and no cell is ever moved. What nearly
-// every decision asks of a tree, the newest cell and the oldest tick, is also in the record:
-// memory is slow, and a tree's ends lie in lines of their own.
+// every decision asks of a tree of narrow cells is in the record: the oldest tick, and the
+// tail, which are the newest cells; it goes into the tree four cells at a time. Memory is
+// slow, and a tree's ends lie in lines of their own.
 //
 // Invariants:
 //   - ticks grow strictly from entry to entry; so do units.
-//   - entry i, counted from the record's head, is at position head+i of the tree.
+//   - entry i, counted from the record's head, is at position head+i of the tree; from the
+//     last position on that is a multiple of tailCells, narrow cells are in the tail instead.
+//   - a tree of narrow cells has more than tailCells entries: so its first leaf is there.
 //   - record.last is not after the newest tick, nor before the one before it.
 type history struct {
 	*record
@@ -50,17 +53,18 @@ type record struct {
 	last    Instant // when the newest entry's latest hit came
 	horizon uint32  // ms: the longest period that the history has to serve
 	meta    uint32  // number of the lease set plus one, or 0 <<9 | entries in words <<5 | occupied <<4 | wide <<3 | height of the tree
-	// Height 0: the cells, with base 0. Else the tree: branches, edge, head, base, entries.
+	// Height 0: the cells, with base 0. Else the tree: branches, tail or head, base, entries.
 	words [inlineWords]uint32
 }
 
 const (
 	inlineWords = 8
-	branches    = 4 // of the record, when its history is a tree
-	edgeWord    = 4 // of narrow cells: the newest, once more
-	headWord    = 5 // position of the oldest entry
+	branches    = 2 // of the record, when its history is a tree
+	tailWord    = 2 // of narrow cells: the newest, those of position p at p%tailCells
+	tailCells   = 4
+	headWord    = 5 // of wide cells: position of the oldest entry
 	baseWord    = 6 // cumulative units before it, modulo the cell's width; of narrow cells its tick, above that
-	countWord   = 7 // entries
+	countWord   = 7 // entries; of narrow cells the head, above that: no branch of theirs has more positions
 
 	fan      = chunkWords // branches of a chunk
 	fanBits  = 4
@@ -83,18 +87,40 @@ func (r *record) occupied() bool { return r.meta&occupiedBit != 0 }
 func (r *record) wide() bool     { return r.meta&wideBit != 0 }
 
 func (r *record) entries() uint32 {
-	if r.height() > 0 {
+	switch {
+	case r.height() == 0:
+		return r.meta & countMask >> countShift
+	case r.wide():
 		return r.words[countWord]
 	}
-	return r.meta & countMask >> countShift
+	return r.words[countWord] & narrowMask
 }
 
 func (r *record) setEntries(n uint32) {
-	if r.height() > 0 {
+	switch {
+	case r.height() == 0:
+		r.meta = r.meta&^countMask | n<<countShift
+	case r.wide():
 		r.words[countWord] = n
+	default:
+		r.words[countWord] = r.words[countWord]&^narrowMask | n
+	}
+}
+
+// head returns the position of the oldest entry in the tree.
+func (r *record) head() uint32 {
+	if r.wide() {
+		return r.words[headWord]
+	}
+	return r.words[countWord] >> 16
+}
+
+func (r *record) setHead(pos uint32) {
+	if r.wide() {
+		r.words[headWord] = pos
 		return
 	}
-	r.meta = r.meta&^countMask | n<<countShift
+	r.words[countWord] = pos<<16 | r.words[countWord]&narrowMask
 }
 
 // leases returns the number of the key's lease set plus one; 0: none.
@@ -112,8 +138,17 @@ func (r *record) base() uint32 {
 	return 0
 }
 
-// hasEdges tells whether the ends of the history are in the record, though it is a tree.
-func (r *record) hasEdges() bool { return r.height() > 0 && !r.wide() }
+// hasTail tells whether the newest cells are in the record, though the history is a tree.
+func (r *record) hasTail() bool { return r.height() > 0 && !r.wide() }
+
+// tailFrom returns the position from which on cells are in the tail and not in the tree.
+func (r *record) tailFrom() uint32 {
+	end := r.head() + r.entries()
+	if r.wide() {
+		return end
+	}
+	return (end - 1) &^ (tailCells - 1)
+}
 
 // mask covers the bits of a tick and of a count of units.
 func (r *record) mask() uint32 {
@@ -141,9 +176,6 @@ func (h *history) cell(i uint32) (tick, cum uint32) {
 }
 
 func (h *history) farCell(i uint32) (tick, cum uint32) {
-	if h.hasEdges() && i == h.entries()-1 {
-		return h.words[edgeWord] >> 16, h.words[edgeWord] & narrowMask
-	}
 	words, at := h.slot(i)
 	if h.wide() {
 		return words[2*at], words[2*at+1]
@@ -158,9 +190,6 @@ func (h *history) setCell(i, tick, cum uint32) {
 		return
 	}
 	words[at] = tick<<16 | cum&narrowMask
-	if h.hasEdges() && i == h.entries()-1 {
-		h.words[edgeWord] = words[at]
-	}
 }
 
 // units returns how many units entries 0 to i hold.
@@ -182,7 +211,7 @@ func (h *history) total() uint32 { return h.unitsBefore(h.entries()) }
 
 // age returns how many milliseconds the tick of entry i lies before the newest.
 func (h *history) age(i uint32) int64 {
-	if i == 0 && h.hasEdges() {
+	if i == 0 && h.hasTail() {
 		return int64((uint32(h.newest) - h.words[baseWord]>>16) & narrowMask)
 	}
 	tick, _ := h.cell(i)
@@ -208,8 +237,11 @@ func (h *history) firstLive(per int64, now Instant) uint32 {
 	if n == 1 || h.age(0) < limit {
 		return 0
 	}
-	lo, hi := uint32(0), n-1 // lo has expired, hi has not
-	for hi-lo > 1 {
+	lo, hi := uint32(0), uint32(1) // lo has expired; most often few have, and those are near each other
+	for hi < n-1 && h.age(hi) >= limit {
+		lo, hi = hi, min(2*hi, n-1)
+	}
+	for hi-lo > 1 { // hi has not
 		if mid := lo + (hi-lo)/2; h.age(mid) < limit {
 			hi = mid
 		} else {
@@ -243,12 +275,12 @@ func (h *history) dropFront(k uint32) {
 	case 0:
 		return
 	case n:
-		if h.height() > 0 {
-			per := h.cellsIn(chunkWords)
-			head := h.words[headWord]
-			h.releaseLeaves(head/per, (head+n-1)/per, true)
-		}
+		h.releaseTree()
 		h.clear()
+		return
+	}
+	if h.hasTail() && n-k < inlineWords { // one less than fits, so that it does not go to and fro at each hit
+		h.reencode(false, k)
 		return
 	}
 	_, base := h.cell(k - 1)
@@ -261,9 +293,8 @@ func (h *history) dropFront(k uint32) {
 		base |= oldest << 16
 	}
 	h.words[baseWord] = base
-	h.words[countWord] = n - k
 	per := h.cellsIn(chunkWords)
-	head := h.words[headWord]
+	head := h.head()
 	from, to := head/per, (head+k)/per // the first leaf, and the first that stays
 	if to > from {
 		h.releaseLeaves(from, to-1, false)
@@ -272,8 +303,9 @@ func (h *history) dropFront(k uint32) {
 	span := fanBits * (h.height() - 1)
 	gone := to >> span
 	copy(h.words[:branches], h.words[gone:branches])
-	h.words[headWord] = head + k - gone<<span*per
-	if n-k < h.cellsIn(inlineWords) { // one less than fits, so that it does not go to and fro at each hit
+	h.setHead(head + k - gone<<span*per)
+	h.setEntries(n - k)
+	if h.wide() && n-k < inlineWords/2 {
 		h.compact()
 	}
 }
@@ -308,7 +340,7 @@ func (h *history) add(units uint32, quantum int64, now Instant) {
 		h.sharpen()
 	}
 	if !h.wide() && !h.fitsNarrow(tick, h.total(), units, now) {
-		h.reencode(true)
+		h.reencode(true, 0)
 	}
 	_, cum := h.cell(n - 1)
 	switch {
@@ -365,20 +397,20 @@ func (h *history) start(tick int64, units uint32, now Instant) {
 // push appends a cell, making room for it.
 func (h *history) push(tick, cum uint32) {
 	n := h.entries()
-	if h.height() == 0 {
-		if n == h.cellsIn(inlineWords) {
-			h.plant()
-		}
-	} else {
-		h.extend(h.words[headWord] + n)
+	switch {
+	case h.height() == 0 && n == h.cellsIn(inlineWords):
+		h.plant()
+		fallthrough
+	case h.height() > 0:
+		h.makeRoom(h.head() + n)
 	}
 	h.setEntries(n + 1)
 	h.setCell(n, tick, cum)
 }
 
-// reencode writes the history anew with wide or narrow cells, in the smallest
-// form. Narrow cells must suffice if they are asked for.
-func (h *history) reencode(wide bool) {
+// reencode writes the history anew from entry first on, with wide or narrow cells, in the
+// smallest form. Narrow cells must suffice if they are asked for.
+func (h *history) reencode(wide bool, first uint32) {
 	n := h.entries()
 	old := *h.record
 	from := history{&old, h.chunks, h.newest}
@@ -386,10 +418,11 @@ func (h *history) reencode(wide bool) {
 	if wide {
 		h.meta |= wideBit
 	}
-	for i := range n {
-		h.push(uint32(h.newest-from.age(i)), from.units(i))
+	before := from.unitsBefore(first)
+	for i := first; i < n; i++ {
+		h.push(uint32(h.newest-from.age(i)), from.units(i)-before)
 	}
-	from.dropFront(n)
+	from.releaseTree()
 }
 
 // compact brings a history that has become small back into its record.
@@ -400,6 +433,6 @@ func (h *history) compact() {
 	}
 	wide := h.total() > narrowMask || h.age(0) > narrowMask || h.newest-h.last.ceilMillis() > narrowMask
 	if !wide || n <= inlineWords/2 {
-		h.reencode(wide)
+		h.reencode(wide, 0)
 	}
 }

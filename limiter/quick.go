@@ -3,14 +3,20 @@ package limiter
 import "time"
 
 // quick counts what most requests are: one that is allowed, of a tier with one window,
-// for a key whose history is narrow, lies in its record and serves that window. It is
-// what readings do, without their generality, for a third of the time; the tests cannot
-// tell them apart. It returns false, having changed nothing, if the request is another.
+// for a key whose history is narrow, serves that window, and needs no more memory than its
+// record. It is what readings do, without their generality, for a third of the time; the
+// tests cannot tell them apart. It returns false, having changed nothing, if the request is
+// another.
 func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
-	n := r.entries()
 	w := &tier.windows[0]
-	if n == 0 || r.meta&(wideBit|heightMask) != 0 || int64(r.horizon) != w.per ||
-		tier.n != 1 || tier.quantum != 1 || cost-1 >= narrowMask || r.last+millis(w.per) <= now {
+	if r.wide() || int64(r.horizon) != w.per || tier.n != 1 || tier.quantum != 1 || cost-1 >= narrowMask || r.last+millis(w.per) <= now {
+		return false
+	}
+	if r.height() > 0 {
+		return r.quickTail(w, cost, now, d)
+	}
+	n := r.entries()
+	if n == 0 {
 		return false
 	}
 	newestCell := r.words[n-1]
@@ -56,5 +62,36 @@ func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
 	} else {
 		d.Reset = time.Duration(newest-age(r.words[0])+w.per-nowMillis) * time.Millisecond
 	}
+	return true
+}
+
+// quickTail is quick for a history that is a tree, of which nothing has expired: its newest
+// cell grows, or has one behind it in the tail.
+func (r *record) quickTail(w *window, cost Cost, now Instant, d *Decision) bool {
+	n := r.entries()
+	end := r.head() + n
+	newestCell := &r.words[tailWord+(end-1)%tailCells]
+	last := r.last.ceilMillis()
+	newest := last + int64(uint16(*newestCell>>16)-uint16(last))
+	oldest := newest - int64(uint16(newest)-uint16(r.words[baseWord]>>16))
+
+	nowMillis, tick := now.floorMillis(), now.ceilMillis()
+	used := (*newestCell-r.words[baseWord])&narrowMask + uint32(cost)
+	if oldest+w.per <= nowMillis || tick < newest || used > w.limit || used > narrowMask || tick-oldest > narrowMask ||
+		tick > newest && end%tailCells == 0 {
+		return false
+	}
+	cum := (*newestCell + uint32(cost)) & narrowMask
+	if tick == newest {
+		*newestCell = *newestCell&^narrowMask | cum
+		r.last = max(r.last, now)
+	} else {
+		r.words[tailWord+end%tailCells] = uint32(tick)<<16 | cum
+		r.words[countWord]++
+		r.last = max(now, millis(newest))
+	}
+	d.Allowed, d.Exactness = true, Exact
+	d.Limit, d.Remaining = w.limit, w.limit-used
+	d.Reset = time.Duration(oldest+w.per-nowMillis) * time.Millisecond
 	return true
 }

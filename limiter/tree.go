@@ -6,20 +6,35 @@ package limiter
 
 // slot returns the words that hold entry i, and its place in them.
 func (h *history) slot(i uint32) (words []uint32, at uint32) {
-	height := h.height()
-	if height == 0 {
+	if h.height() == 0 {
 		return h.words[:], i
 	}
-	pos := h.words[headWord] + i
+	pos := h.head() + i
+	if pos >= h.tailFrom() && h.hasTail() {
+		return h.words[tailWord:], pos % tailCells
+	}
+	return h.place(pos)
+}
+
+// place returns the words of the leaf that hold position pos, and its place in them.
+func (h *history) place(pos uint32) (words []uint32, at uint32) {
 	per := h.cellsIn(chunkWords)
 	leaf := pos / per
-	shift := fanBits * (height - 1)
+	shift := fanBits * (h.height() - 1)
 	ref := h.words[leaf>>shift]
 	for shift > 0 {
 		shift -= fanBits
 		ref = h.chunks.at(ref)[leaf>>shift%fan]
 	}
 	return h.chunks.at(ref)[:], pos % per
+}
+
+// releaseTree frees all chunks, if there are any.
+func (h *history) releaseTree() {
+	if h.height() > 0 {
+		per := h.cellsIn(chunkWords)
+		h.releaseLeaves(h.head()/per, (h.tailFrom()-1)/per, true)
+	}
 }
 
 // releaseLeaves frees the leaves from first to last, and every chunk above them
@@ -45,17 +60,34 @@ func (h *history) releaseLeaves(first, last uint32, whole bool) {
 	}
 }
 
-// plant moves the record's cells into the first leaf of a tree.
+// plant makes a tree of the record's cells, which are as many as fit.
 func (h *history) plant() {
 	ref := h.chunks.alloc()
-	copy(h.chunks.at(ref)[:], h.words[:])
+	cells := h.words
+	copy(h.chunks.at(ref)[:], cells[:])
 	n := h.entries()
-	newest, oldest := h.words[n-1], h.words[0]&^narrowMask
-	if h.wide() {
-		newest, oldest = 0, 0
-	}
-	h.words = [inlineWords]uint32{0: ref, edgeWord: newest, baseWord: oldest, countWord: n}
 	h.meta++
+	h.words = [inlineWords]uint32{0: ref}
+	h.setEntries(n)
+	if h.hasTail() {
+		copy(h.words[tailWord:], cells[inlineWords-tailCells:])
+		h.words[baseWord] = cells[0] &^ narrowMask
+	}
+}
+
+// makeRoom makes sure that position pos, which is behind the last, has a place.
+func (h *history) makeRoom(pos uint32) {
+	if h.wide() {
+		h.extend(pos)
+		return
+	}
+	if pos%tailCells != 0 {
+		return
+	}
+	// The tail begins anew: what it holds goes into the tree.
+	h.extend(pos - tailCells)
+	words, at := h.place(pos - tailCells)
+	copy(words[at:], h.words[tailWord:tailWord+tailCells])
 }
 
 // extend makes sure that the tree has a leaf for position pos, which is at most

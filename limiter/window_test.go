@@ -123,6 +123,28 @@ func TestDeepHistories(t *testing.T) {
 	}
 }
 
+// The oldest hit of a history that is a tree counts until its window has passed, and no
+// nanosecond longer.
+func TestOldestOfALongHistoryExpiresOnTime(t *testing.T) {
+	tier := mustTier(t, Window{20, time.Second})
+	for _, tt := range []struct {
+		after time.Duration
+		want  uint32
+	}{{time.Second - 1, 20 - 13 - 1}, {time.Second, 20 - 13}} {
+		table, err := NewTable(Config{Partitions: 1, MaxKeys: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, first := Key{ID: Identity{1, 1}}, Instant(time.Hour)
+		for i := range 13 {
+			table.Check(key, tier, 1, first.Add(time.Duration(i)*10*time.Millisecond))
+		}
+		if d := table.Check(key, tier, 1, first.Add(tt.after)); !d.Allowed || d.Remaining != tt.want {
+			t.Errorf("after %v: %+v, want %d remaining", tt.after, d, tt.want)
+		}
+	}
+}
+
 // denied asks for cost 1 at every gap and returns how many were denied.
 func denied(table *Table, key Key, tier *Tier, now *Instant, gap time.Duration, hits int) (n int) {
 	for range hits {
