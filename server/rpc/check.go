@@ -87,8 +87,10 @@ func (s *service) decideAll(done <-chan struct{}, count *counting, answer *batch
 		for i := range group {
 			p := &ready[i]
 			*p = count.prepare(&group[i], field{list: "checks", index: first + i})
-			if p.err == nil && p.refused == limiter.ReasonNone && !s.strict {
-				s.table.Expect(p.key)
+		}
+		if !s.strict {
+			for i := range group {
+				s.table.Expect(ready[i].key)
 			}
 		}
 		now, wall := s.read()
