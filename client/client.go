@@ -90,6 +90,9 @@ func New(target string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
+// window bounds what a node sends before it was read, in bytes.
+const window = 1 << 20
+
 // dialDefaults are what the caller's dial options may override.
 func dialDefaults() []grpc.DialOption {
 	return []grpc.DialOption{
@@ -106,6 +109,9 @@ func dialDefaults() []grpc.DialOption {
 		// A node that vanished without closing its connections is noticed in
 		// seconds, not when TCP gives up after a quarter of an hour.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second}),
+		// Else grpc sizes windows by a ping with nearly every message, which is answered.
+		grpc.WithInitialWindowSize(window),
+		grpc.WithInitialConnWindowSize(window),
 		// The answer to a full batch is larger than grpc's default of 4 MiB, and
 		// to refuse it after it was counted would help nobody.
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
