@@ -91,17 +91,21 @@ func (c *Client) checkNow(ctx context.Context, req CheckRequest, asked, until ti
 func (c *Client) check(ctx context.Context, req CheckRequest, now, until time.Time) (Decision, *Error) {
 	q, ok := c.questions.Get().(*question)
 	if !ok {
-		q = &question{client: c, answers: make(chan answer, roomForAnswers)}
+		q = &question{client: c, answers: make(chan *answer, roomForAnswers)}
 	}
 	q.ctx, q.deadline = ctx, until
 	q.partition = c.topology.Load().partition(req.Key)
 	q.check, q.alone = req, hasMetadata(ctx)
 	a, e := q.ask(now)
+	if e != nil {
+		return Decision{}, e
+	}
+	d := a.decision
 	if q.done {
 		*q = question{client: c, answers: q.answers, owing: q.owing[:0]}
 		c.questions.Put(q)
 	}
-	return a.decision, e
+	return d, nil
 }
 
 // checkAlone asks n for one decision by a call of its own.

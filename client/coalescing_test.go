@@ -172,6 +172,56 @@ func TestGivenUpChecksAreNotSent(t *testing.T) {
 	})
 }
 
+// A caller that goes away is let go within milliseconds, whether its check is under way or not yet, which is
+// then not sent, and whether it goes by itself or with a deadline of its own. Those that share its message
+// are answered all the same.
+func TestCanceledChecksAreLetGo(t *testing.T) {
+	const answered, glance = 40 * time.Millisecond, 5 * time.Millisecond
+	for name, connecting := range map[string]time.Duration{"under way": 0, "not sent": 500 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+				limiter.Before("Check", during(func() { time.Sleep(answered) }))
+				c := newClient(t, limiter, client.WithTimeout(time.Minute), slowDial(limiter, connecting))
+				pass(time.Microsecond)
+				canceled, cancel := context.WithCancel(t.Context())
+				late, cancelLate := context.WithTimeout(t.Context(), 17*time.Millisecond)
+				defer cancelLate()
+				begun := time.Now()
+				var all sync.WaitGroup
+				for range 2 { // one on each stream
+					all.Go(func() {
+						_, err := c.Check(canceled, client.CheckRequest{Key: "gone"})
+						if after := time.Since(begun); !errors.Is(err, context.Canceled) || after < 13*time.Millisecond || after > 13*time.Millisecond+glance {
+							t.Errorf("canceled after 13 ms: %v after %v", err, after)
+						}
+					})
+					all.Go(func() {
+						_, err := c.Check(late, client.CheckRequest{Key: "gone"})
+						if after := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || after != 17*time.Millisecond {
+							t.Errorf("with a deadline of 17 ms: %v after %v", err, after)
+						}
+					})
+					all.Go(func() { mustCheck(t, c, "stays") })
+				}
+				pass(13 * time.Millisecond)
+				cancel()
+				all.Wait()
+				keys := map[string]int{}
+				for _, call := range limiter.Calls("Check") {
+					keys[call.Request.(*sluicev1.CheckRequest).GetKey()]++
+				}
+				want := 0
+				if connecting == 0 {
+					want = 4
+				}
+				if keys["gone"] != want || keys["stays"] != 2 {
+					t.Errorf("sent: %v, want %d of those who went and 2 of those who stayed", keys, want)
+				}
+			})
+		})
+	}
+}
+
 // Metadata is a call's own, and so is a call that has some.
 func TestMetadataNeedsACallOfItsOwn(t *testing.T) {
 	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {

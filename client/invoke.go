@@ -27,15 +27,19 @@ func invoke[Req, Res any](ctx context.Context, c *Client, r route, method rpc[Re
 	now := time.Now()
 	q := &question{
 		client: c, ctx: ctx, deadline: deadline(ctx, now, r.timeout), partition: r.partition, once: r.once, work: r.work,
-		answers: make(chan answer, roomForAnswers),
+		answers: make(chan *answer, roomForAnswers),
 		call: func(ctx context.Context, n *node) (any, *Error) {
 			res, e := send(ctx, n, method, req)
 			return res, e
 		},
 	}
 	a, e := q.ask(now)
+	if e != nil {
+		var none Res
+		return none, e
+	}
 	res, _ := a.res.(Res)
-	return res, e
+	return res, nil
 }
 
 // send makes one call of one node.

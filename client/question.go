@@ -51,7 +51,7 @@ type question struct {
 
 	// answers has room for what the first try may tell. Later ones may find it
 	// full and are then not heard; the question's own timer sees to its end.
-	answers chan answer
+	answers chan *answer
 	first   try
 	done    bool // nobody but the caller knows of the question any more
 
@@ -72,11 +72,13 @@ type try struct {
 	question   *question
 	begun, due time.Time
 	deadline   time.Time
-	silent     bool // it was told that it is due; due and silent are guarded by a stream's mu
+	silent     bool   // it was told that it is due; due and silent are guarded by a stream's mu
+	answer     answer // a decision that came by a stream, which nothing comes after
 }
 
 // An answer is what a try is told. With no decision, res or err: the node is silent
-// when the try is due, which does not end the try.
+// when the try is due, which does not end the try; without a node too, nothing but that
+// there is reason to look at the time and at ctx.
 type answer struct {
 	node     *node
 	decision Decision // of a check, if it is decided
@@ -95,11 +97,19 @@ const roomForAnswers = 4
 const anywhere = -1
 
 // tell passes a on to the caller, if it still listens.
-func (t *try) tell(a answer) {
+func (t *try) tell(a answer) { t.pass(&a) }
+
+func (t *try) pass(a *answer) {
 	select {
 	case t.question.answers <- a:
 	default:
 	}
+}
+
+// land tells the caller what n decided.
+func (t *try) land(n *node, d *Decision) {
+	t.answer.node, t.answer.decision = n, *d // in the question's own memory: there is nothing to allocate
+	t.pass(&t.answer)
 }
 
 // extend gives n more time if it answers others, and has not had that yet. It returns
@@ -125,32 +135,42 @@ func (t *try) miss(n *node, now time.Time) {
 }
 
 // ask returns the answer, or an error.
-func (q *question) ask(now time.Time) (answer, *Error) {
+func (q *question) ask(now time.Time) (*answer, *Error) {
 	defer func() {
 		if q.cancel != nil {
 			q.cancel()
 		}
 	}()
 	if q.ctx.Err() != nil || !now.Before(q.deadline) {
-		return answer{}, q.unanswered()
+		return nil, q.unanswered()
 	}
 	if !q.try(now) {
-		return answer{}, errClosed()
+		return nil, errClosed()
+	}
+	a := q.hear()
+	if a.err == nil && !a.silent() {
+		q.done = q.wire == nil
+		return a, nil
+	}
+	return q.persist(a)
+}
+
+// hear waits for what the first try is told. One by a stream is told whatever happens, also
+// that ctx has ended: to watch for that here would cost each call about as much as its answer.
+func (q *question) hear() *answer {
+	if q.wire == nil {
+		return <-q.answers
 	}
 	select {
 	case a := <-q.answers:
-		if a.err == nil && !a.silent() {
-			q.done = q.wire == nil
-			return a, nil
-		}
-		return q.persist(a)
+		return a
 	case <-q.ctx.Done():
-		return answer{}, q.unanswered()
+		return new(answer)
 	}
 }
 
 // persist goes on after a first try that did not lead to an answer.
-func (q *question) persist(a answer) (answer, *Error) {
+func (q *question) persist(a *answer) (*answer, *Error) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -163,15 +183,15 @@ func (q *question) persist(a answer) (answer, *Error) {
 		}
 		switch {
 		case q.client.over.Load():
-			return answer{}, errClosed()
-		case !now.Before(q.deadline):
-			return answer{}, q.unanswered()
+			return nil, errClosed()
+		case q.ctx.Err() != nil || !now.Before(q.deadline):
+			return nil, q.unanswered()
 		}
 		if !now.Before(q.rest) && !q.try(now) && len(q.failed) > 0 {
 			if !q.once {
 				q.again(now)
 			} else if len(q.owing) == 0 {
-				return answer{}, q.last
+				return nil, q.last
 			}
 		}
 		until := q.deadline
@@ -182,15 +202,15 @@ func (q *question) persist(a answer) (answer, *Error) {
 		select {
 		case a = <-q.answers:
 		case <-timer.C:
-			a = answer{}
+			a = new(answer)
 		case <-q.ctx.Done():
-			return answer{}, q.unanswered()
+			return nil, q.unanswered()
 		}
 	}
 }
 
 // final reports whether nothing but a comes of the question.
-func (q *question) final(a answer) bool {
+func (q *question) final(a *answer) bool {
 	if a.broken || couldNotDecide(a) {
 		return false
 	}
@@ -202,7 +222,7 @@ func (q *question) final(a answer) bool {
 }
 
 // note takes note of an answer that is not final.
-func (q *question) note(a answer, now time.Time) {
+func (q *question) note(a *answer, now time.Time) {
 	q.answered(a.node)
 	q.last = a.err
 	q.sent = q.sent || q.last.sent || !a.broken
@@ -248,7 +268,7 @@ func (q *question) restFrom(now time.Time) {
 }
 
 // couldNotDecide reports whether a says that asking again may help.
-func couldNotDecide(a answer) bool {
+func couldNotDecide(a *answer) bool {
 	return a.err != nil && a.err.GRPC == codes.Unavailable
 }
 

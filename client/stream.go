@@ -25,6 +25,9 @@ const (
 
 	// maxBatchTimeout is the longest time-out that the API takes for a batch.
 	maxBatchTimeout = 10 * time.Minute
+
+	// glance is how often it is looked whether the context of a caller has ended before its deadline.
+	glance = 5 * time.Millisecond
 )
 
 // A stream carries the checks of many callers to one node. One goroutine writes:
@@ -68,8 +71,8 @@ func (s *stream) add(t *try) bool {
 	f := s.forming
 	switch {
 	case f == nil:
-		f = &flight{next: t.due}
-		f.timer = time.AfterFunc(time.Until(t.due), func() { s.expire(f) })
+		f = &flight{next: earlier(t.due, t.begun.Add(glance))}
+		f.timer = time.AfterFunc(time.Until(f.next), func() { s.expire(f) })
 		s.forming = f
 	case len(f.tries) == maxFlight:
 		s.mu.Unlock()
@@ -243,7 +246,7 @@ func (s *stream) read(wire grpc.ClientStream) error {
 			switch {
 			case t == nil:
 			case whole:
-				t.tell(res.results[i].from(s.node))
+				res.results[i].tell(t, s.node)
 			default:
 				t.tell(answer{node: s.node, err: errNoAnswer("CheckStream")})
 			}
@@ -251,8 +254,8 @@ func (s *stream) read(wire grpc.ClientStream) error {
 	}
 }
 
-// expire tells the tries of f whose time has come, and forgets those that
-// nobody waits for any more.
+// expire tells the tries of f whose time has come or whose caller has gone away, and forgets
+// those that nobody waits for any more.
 func (s *stream) expire(f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,7 +263,8 @@ func (s *stream) expire(f *flight) {
 		return
 	}
 	now := time.Now()
-	f.next = time.Time{}
+	f.next = now.Add(glance)
+	waits := false
 	for i, t := range f.tries {
 		if t == nil {
 			continue
@@ -273,13 +277,18 @@ func (s *stream) expire(f *flight) {
 		if t.silent {
 			next = t.deadline
 		}
-		if !now.Before(next) {
+		switch {
+		case !now.Before(next):
 			f.tries[i] = nil
-		} else if f.next.IsZero() || next.Before(f.next) {
-			f.next = next
+		case t.question.ctx.Err() != nil:
+			t.tell(answer{})
+			f.tries[i] = nil
+		default:
+			waits = true
+			f.next = earlier(f.next, next)
 		}
 	}
-	if !f.next.IsZero() {
+	if waits {
 		f.timer.Reset(f.next.Sub(now))
 		return
 	}

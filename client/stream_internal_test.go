@@ -10,7 +10,7 @@ import (
 func TestLateTimerForgetsNobody(t *testing.T) {
 	n := &node{born: time.Now().Add(-time.Hour)}
 	n.hasAnswered(time.Now())
-	q := &question{answers: make(chan answer, roomForAnswers)}
+	q := &question{answers: make(chan *answer, roomForAnswers)}
 	begun := time.Now().Add(-time.Second)
 	late := &try{question: q, begun: begun, due: begun.Add(40 * time.Millisecond), deadline: begun.Add(50 * time.Millisecond)}
 	f := &flight{tries: []*try{late}, timer: time.NewTimer(time.Hour)}

@@ -100,16 +100,17 @@ type result struct {
 	err      *Error
 }
 
-// from returns the result as the answer of a node.
-func (r *result) from(n *node) answer {
+// tell tells t the result, which is n's.
+func (r *result) tell(t *try, n *node) {
 	switch {
 	case r.err != nil:
 		r.err.Message = inPlace(r.err.Message, "")
-		return answer{node: n, err: r.err}
+		t.tell(answer{node: n, err: r.err})
 	case !r.decision.Decided():
-		return answer{node: n, err: errNoAnswer("Check")}
+		t.tell(answer{node: n, err: errNoAnswer("Check")})
+	default:
+		t.land(n, &r.decision)
 	}
-	return answer{node: n, decision: r.decision}
 }
 
 // parse takes b. It returns false if b is no CheckStreamResponse.
