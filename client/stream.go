@@ -23,6 +23,12 @@ const (
 	enough   = 256
 	holdMost = time.Millisecond
 
+	// When it has waited, callers that were just answered run first: many ask again at once. Each
+	// time takes as long as all goroutines that are ready, so there are a few, and the last are only
+	// made if the one before brought enough to be worth it.
+	mostYields = 3
+	worthYield = 3
+
 	// maxBatchTimeout is the longest time-out that the API takes for a batch.
 	maxBatchTimeout = 10 * time.Minute
 
@@ -155,6 +161,7 @@ func (s *stream) write(wire grpc.ClientStream, ended chan error) {
 				return
 			}
 			s.release()
+			s.gather()
 		}
 		last := s.board(req)
 		if len(req.checks) > 0 && wire.SendMsg(req) != nil {
@@ -184,6 +191,23 @@ func (s *stream) release() {
 	select {
 	case <-s.held:
 	default:
+	}
+}
+
+// gather lets callers that are about to ask come along.
+func (s *stream) gather() {
+	for before, n := -worthYield, 0; n < mostYields; n++ {
+		s.mu.Lock()
+		waiting := 0
+		if s.forming != nil {
+			waiting = len(s.forming.tries)
+		}
+		s.mu.Unlock()
+		if waiting < before+worthYield || waiting >= enough {
+			return
+		}
+		before = waiting
+		runtime.Gosched()
 	}
 }
 
