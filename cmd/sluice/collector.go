@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"math"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
@@ -15,31 +14,27 @@ import (
 // garbage calls make, does not depend on the keys.
 const (
 	garbageAllowed = 16 << 20 // bytes between two collections, at most
-	leastLimit     = 64 << 20 // bytes: what GOMEMLIMIT leaves for the heap, whatever the keys take
 	paceEvery      = 100 * time.Millisecond
 )
 
 // paceCollector keeps the collector at that pace until ctx ends, unless the environment says
-// otherwise by GOGC; and has GOMEMLIMIT count what the keys take, of which table tells.
+// otherwise by GOGC. (GOMEMLIMIT counts as ever, for what is in the heap.) table tells how many
+// bytes the keys take.
 func paceCollector(ctx context.Context, table func() int64) {
-	limit := debug.SetMemoryLimit(-1)
-	defer debug.SetMemoryLimit(limit)
-	paced := os.Getenv("GOGC") == ""
-	if paced {
-		defer debug.SetGCPercent(100)
+	if os.Getenv("GOGC") != "" {
+		return
 	}
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	set := 100
+	defer debug.SetGCPercent(set)
 	for {
 		metrics.Read(live)
-		keys := table()
-		if percent := collectorPercent(live[0].Value.Uint64(), keys); paced && (percent > set+set/8 || percent < set-set/8) {
+		if percent := collectorPercent(live[0].Value.Uint64(), table()); percent > set+set/8 || percent < set-set/8 {
 			debug.SetGCPercent(percent)
 			set = percent
 		}
-		debug.SetMemoryLimit(heapLimit(limit, keys))
 		select {
 		case <-ctx.Done():
 			return
@@ -54,12 +49,4 @@ func paceCollector(ctx context.Context, table func() int64) {
 func collectorPercent(live uint64, keys int64) int {
 	live = max(live, 1)
 	return int(max(1, 100*min(garbageAllowed, live+uint64(keys))/live))
-}
-
-// heapLimit is what is left for the heap of a limit for all memory.
-func heapLimit(limit, keys int64) int64 {
-	if limit == math.MaxInt64 {
-		return limit // there is none
-	}
-	return max(limit-keys, min(limit, leastLimit))
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"math"
 	"runtime/debug"
 	"testing"
 )
@@ -24,20 +23,6 @@ func TestCollectorPercent(t *testing.T) {
 	} {
 		if got := collectorPercent(tt.live, tt.keys); got != tt.want {
 			t.Errorf("%d bytes live and %d of keys: GOGC %d, want %d", tt.live, tt.keys, got, tt.want)
-		}
-	}
-}
-
-func TestHeapLimit(t *testing.T) {
-	for _, tt := range []struct{ limit, keys, want int64 }{
-		{math.MaxInt64, 1 << 30, math.MaxInt64},
-		{1 << 30, 0, 1 << 30},
-		{1 << 30, 1 << 29, 1 << 29},
-		{1 << 30, 1 << 30, leastLimit},
-		{1 << 20, 1 << 30, 1 << 20}, // of a limit that is below that
-	} {
-		if got := heapLimit(tt.limit, tt.keys); got != tt.want {
-			t.Errorf("%d with %d of keys: %d, want %d", tt.limit, tt.keys, got, tt.want)
 		}
 	}
 }
