@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -292,6 +293,52 @@ func TestCopyNeverForgetsEarly(t *testing.T) {
 			check(p.copy, p.now.Add(offset))
 		}
 	})
+}
+
+// What was taken of several partitions shares memory, and is not touched by what is recorded or
+// taken later, however much that is.
+func TestTakenChangesStay(t *testing.T) {
+	table := sharedTable(t, Config{LargestLimit: MaxLimit})
+	tier := mustTier(t, Window{MaxLimit, time.Minute})
+	now := Instant(time.Hour)
+	for p := range PartitionID(2) {
+		table.Permit(p, forEver)
+		table.Record(p, true)
+	}
+	memory := make([]byte, 0, 64<<10)
+	buf, last := memory, [2]uint64{}
+	var taken []Changes
+	var as [][]byte
+	for round := range 40 {
+		for p := range PartitionID(2) {
+			for n := range uint64(1 + round*round%23) {
+				table.Check(Key{p, Identity{n, n << 60}}, tier, 1, now.Add(time.Duration(round)))
+			}
+			if round == 20 { // more than is kept room for
+				for range 2 * keptBytes / 16 {
+					table.Check(Key{p, Identity{1, 1 << 60}}, tier, 1, now.Add(time.Duration(round)))
+				}
+			}
+			var c Changes
+			c, buf = table.TakeInto(buf, p)
+			if c.First != last[p]+1 || c.Last < c.First || cap(c.Bytes) != len(c.Bytes) {
+				t.Fatalf("after change %d: %d to %d, with room for %d bytes more", last[p], c.First, c.Last, cap(c.Bytes)-len(c.Bytes))
+			}
+			last[p] = c.Last
+			taken, as = append(taken, c), append(as, bytes.Clone(c.Bytes))
+			if !bytes.HasSuffix(buf, c.Bytes) {
+				t.Fatal("what was taken is not at the end of the memory")
+			}
+		}
+	}
+	for i, c := range taken {
+		if !bytes.Equal(c.Bytes, as[i]) {
+			t.Errorf("changes %d to %d were written over", c.First, c.Last)
+		}
+	}
+	if c, rest := table.TakeInto(buf, 0); c.Last != 0 || len(rest) != len(buf) {
+		t.Errorf("nothing was left to take, but there is %+v", c)
+	}
 }
 
 // Changes that overlap with what a copy has are made once.

@@ -148,6 +148,9 @@ func TestNoChangeIsLeftWithoutAWake(t *testing.T) {
 		case <-wake:
 			for _, p := range holder.Dirty(nil) {
 				c := holder.Take(p)
+				if c.Last == 0 {
+					continue // it was marked again before it was taken
+				}
 				if c.First != have[p]+1 {
 					t.Fatalf("changes from %d follow %d", c.First, have[p])
 				}

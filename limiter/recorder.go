@@ -14,8 +14,8 @@ type recorder struct {
 	first  uint64  // sequence of the first that was not taken
 	since  Instant // when that was decided
 	before Instant // when the last was: what the next one's instant is told from
-	buf    []byte
-	room   int // what the last buffers needed
+	buf    []byte  // of what was not taken: mostly in few
+	few    [fewBytes]byte
 }
 
 // Changes is a stretch of what happened in one partition, encoded. It is immutable.
@@ -70,30 +70,45 @@ func (p *partition) lastChange() uint64 {
 // Take returns the changes recorded since the last Take: the zero Changes if there are
 // none.
 func (t *Table) Take(p PartitionID) Changes {
+	c, _ := t.TakeInto(nil, p)
+	return c
+}
+
+// TakeInto is Take with the changes' bytes appended to buf, which is returned: so those of many
+// partitions share memory.
+func (t *Table) TakeInto(buf []byte, p PartitionID) (Changes, []byte) {
 	part := &t.partitions[p]
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	r := part.recorder
 	if !r.pending() {
-		return Changes{}
+		return Changes{}, buf
 	}
-	c := Changes{First: r.first, Last: r.next, Since: r.since, Bytes: r.buf}
-	r.room = max(len(r.buf), r.room-r.room/8)
-	r.buf = nil
-	return c
+	from := len(buf)
+	buf = append(buf, r.buf...)
+	c := Changes{First: r.first, Last: r.next, Since: r.since, Bytes: buf[from:len(buf):len(buf)]}
+	if r.buf = r.buf[:0]; cap(r.buf) > keptBytes {
+		r.buf = nil
+	}
+	return c, buf
 }
 
 // pending tells whether there is something to take.
 func (r *recorder) pending() bool { return r != nil && len(r.buf) > 0 }
 
-// oneHit is the bytes that a hit takes when it is taken alone, as most are.
-const oneHit = 48
+const (
+	fewBytes  = 112  // what mostly is taken at a time: three hits
+	keptBytes = 4096 // of a recorder that has nothing: so few that all partitions may have them
+)
 
 // change begins a change of the given kind at now.
 func (r *recorder) change(kind byte, now Instant) {
 	r.next++
 	if len(r.buf) == 0 {
-		r.buf = append(make([]byte, 0, max(r.room, oneHit)), formatChanges)
+		if r.buf == nil {
+			r.buf = r.few[:0]
+		}
+		r.buf = append(r.buf, formatChanges)
 		r.buf = binary.AppendUvarint(r.buf, uint64(now))
 		r.buf = binary.AppendUvarint(r.buf, uint64(r.of.largest))
 		r.first, r.since, r.before = r.next, now, now

@@ -351,9 +351,25 @@ func (m *Machine) ask(pt *part) {
 // take puts what was decided since the last time into the log.
 func (m *Machine) take(pt *part) {
 	h := pt.hold
-	if ch := m.Store.Take(pt.id); ch.Last > 0 {
+	if ch := m.takeChanges(pt); ch.Last > 0 {
 		h.append(Stretch{Changes: ch})
 	}
+}
+
+// takeChanges takes a partition's changes. Many that come soon after each other share memory,
+// which lasts as long as one of them: a dropped copy's log is kept for long, and by itself.
+func (m *Machine) takeChanges(pt *part) (ch limiter.Changes) {
+	if pt.hold.fork != nil {
+		ch, _ = m.Store.TakeInto(nil, pt.id)
+		return ch
+	}
+	const block, enough = 8 << 10, 256
+	if cap(m.spare) < enough {
+		m.spare = make([]byte, 0, block)
+	}
+	ch, m.spare = m.Store.TakeInto(m.spare, pt.id)
+	m.spare = m.spare[len(m.spare):]
+	return ch
 }
 
 // pause stops the recording of changes, or goes on with it. What changes in a pause has one

@@ -39,7 +39,7 @@ type Store interface {
 	Permit(p limiter.PartitionID, until limiter.Instant) (last uint64)
 	Record(p limiter.PartitionID, on bool)
 	Pause(p limiter.PartitionID, on bool) (last uint64)
-	Take(p limiter.PartitionID) limiter.Changes
+	TakeInto(buf []byte, p limiter.PartitionID) (limiter.Changes, []byte)
 	Dirty(dst []limiter.PartitionID) []limiter.PartitionID
 	Snapshot(dst []byte, p limiter.PartitionID, since limiter.Instant) ([]byte, uint64)
 	Install(p limiter.PartitionID, snapshot []byte, shift time.Duration, now limiter.Instant) error
@@ -111,6 +111,7 @@ type Machine struct {
 	touched  []limiter.PartitionID // whose Route changed
 	safer    []limiter.PartitionID // of whose Route Safe has
 	dirty    []limiter.PartitionID // scratch
+	spare    []byte                // memory for changes to come
 }
 
 // New returns the machine of a node that has not joined yet.

@@ -185,7 +185,7 @@ func (m *Machine) merge(pt *part, r *Remainder, shift time.Duration) bool {
 	for _, past := range r.Past {
 		pt.past.add(past)
 	}
-	if ch := m.Store.Take(pt.id); ch.Last > 0 {
+	if ch := m.takeChanges(pt); ch.Last > 0 {
 		pt.hold.append(Stretch{ch, mark})
 	}
 	m.feed(pt)

@@ -190,10 +190,10 @@ func (s *naive) Pause(p limiter.PartitionID, on bool) uint64 {
 	return np.seq
 }
 
-func (s *naive) Take(p limiter.PartitionID) limiter.Changes {
+func (s *naive) TakeInto(buf []byte, p limiter.PartitionID) (limiter.Changes, []byte) {
 	c := s.parts[p].open
 	s.parts[p].open = limiter.Changes{}
-	return c
+	return c, buf
 }
 
 func (s *naive) Dirty(dst []limiter.PartitionID) []limiter.PartitionID {
