@@ -24,6 +24,7 @@
 //	table, run               all of it, safe for concurrent use
 //	permit, doubt            whether a partition may be decided for, and how sure it is
 //	recorder, mark           what changes in a partition, written down for its copies
+//	expect, foresee          memory that is asked for before it is needed
 //	snapshot, replay, merge  state that comes from another node
 //	encoding, past           what that looks like on its way
 //	inspect                  what operators ask

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -39,41 +40,60 @@ func TestExpectChangesNothing(t *testing.T) {
 	<-done
 }
 
-// The key that changes begin with is read where it stands, and nowhere past their end.
-func TestFirstIdentityOfChanges(t *testing.T) {
+// The keys of changes are read where they stand, and nowhere past their end.
+func TestIdentitiesOfChanges(t *testing.T) {
 	table := sharedTable(t, Config{})
 	table.Permit(0, forEver)
-	key := Key{0, Identity{7, 9}}
-	tier, err := NewTier(TierSpec{Name: "runs", Windows: []Window{{3, time.Minute}}, Concurrent: 1})
+	one, other := Key{0, Identity{7, 9}}, Key{0, Identity{1 << 63, 300}}
+	tier, err := NewTier(TierSpec{Name: "runs", Windows: []Window{{300, time.Minute}}, Concurrent: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := Instant(time.Hour)
-	take := func(do func()) []byte {
+	take := func(do ...func()) []byte {
 		table.Record(0, true)
-		do()
+		for _, do := range do {
+			do()
+		}
 		return table.Take(0).Bytes
 	}
 	cost := Cost(1)
-	table.Check(key, tier, 1, now) // so that the tier is known
-	hit := take(func() { table.Check(key, tier, 1, now) })
-	reset := take(func() { table.Reset(key, now) })
-	acquired := take(func() { table.Acquire(&Acquisition{Key: key, Tier: tier, TTL: MinTTL, RunID: "r", Cost: &cost}, now) })
-	for name, changes := range map[string][]byte{"hit": hit, "reset": reset, "acquired": acquired} {
-		if len(changes) == 0 {
-			t.Fatalf("%s: nothing was recorded", name)
+	table.Check(one, tier, 1, now) // so that the tier is known
+	hit := func(k Key) func() { return func() { table.Check(k, tier, 130, now) } }
+	reset := func() { table.Reset(one, now) }
+	acquired := func() { table.Acquire(&Acquisition{Key: one, Tier: tier, TTL: MinTTL, RunID: "r", Cost: &cost}, now) }
+	prolonged := func() { table.Prolong(0, time.Second) }
+	later := func() { now = now.Add(20 * time.Second) }
+	for name, c := range map[string]struct {
+		changes []byte
+		ids     []Identity
+	}{
+		"a hit":    {take(hit(one)), []Identity{one.ID}},
+		"hits":     {take(hit(one), later, hit(other), reset, hit(one)), []Identity{one.ID, other.ID, one.ID}},
+		"reset":    {take(reset, hit(other)), []Identity{one.ID}},
+		"acquired": {take(acquired), []Identity{one.ID, one.ID}},
+		"no key":   {take(prolonged, hit(one)), nil},
+		"nothing":  {nil, nil},
+	} {
+		if got := identitiesOf(c.changes); !slices.Equal(got, c.ids) {
+			t.Errorf("%s: %v, want %v", name, got, c.ids)
 		}
-		if id, ok := firstIdentity(changes); !ok || id != key.ID {
-			t.Errorf("%s: %v, %v", name, id, ok)
-		}
-		for n := range changes[:len(changes)-1] {
-			if id, ok := firstIdentity(changes[:n]); ok && id != key.ID {
-				t.Errorf("%s, cut after %d bytes: %v", name, n, id)
+		for n := range c.changes {
+			if got := identitiesOf(c.changes[:n]); len(got) > len(c.ids) || !slices.Equal(got, c.ids[:len(got)]) {
+				t.Errorf("%s, cut after %d bytes: %v", name, n, got)
 			}
+			table.ExpectChanges(0, c.changes[:n])
 		}
 	}
-	prolonged := take(func() { table.Prolong(0, time.Second) })
-	if id, ok := firstIdentity(prolonged); ok {
-		t.Errorf("a change that is about no key is about %v", id)
+}
+
+func identitiesOf(changes []byte) (ids []Identity) {
+	b := pastHead(changes)
+	for {
+		id, rest, ok := nextIdentity(b)
+		if !ok {
+			return ids
+		}
+		ids, b = append(ids, id), rest
 	}
 }

@@ -49,17 +49,16 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 	largest := uint32(r.number(0, MaxLimit, "largest limit"))
 	again := r
 	var c change
-	room := s.sets.room()
-	n := 0
+	n, leases := 0, 0
 	for ; r.change(&c); n++ {
 		if c.kind == changeLease || c.kind == changeReleased {
-			room--
+			leases++
 		}
 	}
 	switch {
 	case r.err != nil:
 		return r.err
-	case room < 0:
+	case leases > 0 && leases > s.sets.room():
 		return errors.New("there are too many keys with leases")
 	}
 	s.largest = max(s.largest, largest)

@@ -241,14 +241,17 @@ func (m *Machine) installed(p *peer, s *Snapshot) {
 	m.ack(p, pt, false)
 }
 
-// follow takes changes, some at a time: while some are applied, memory for them is on its way.
+// follow takes changes, some at a time: while some are applied, memory for the next is on its way.
 func (m *Machine) follow(p *peer, deltas []Delta) {
 	const some = 16
 	of := func(d *Delta) limiter.PartitionID { return d.Partition }
-	for ; len(deltas) > 0; deltas = deltas[min(some, len(deltas)):] {
-		next := deltas[:min(some, len(deltas))]
-		each(m, next, of, func(d *Delta) { m.Store.ExpectChanges(d.Partition, d.Changes.Bytes) })
-		each(m, next, of, func(d *Delta) { m.followed(p, d) })
+	expect := func(d *Delta) { m.Store.ExpectChanges(d.Partition, d.Changes.Bytes) }
+	each(m, deltas[:min(some, len(deltas))], of, expect)
+	for len(deltas) > 0 {
+		now, next := deltas[:min(some, len(deltas))], deltas[min(some, len(deltas)):]
+		each(m, next[:min(some, len(next))], of, expect)
+		each(m, now, of, func(d *Delta) { m.followed(p, d) })
+		deltas = next
 	}
 }
 

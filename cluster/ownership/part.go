@@ -12,20 +12,22 @@ import (
 // It may stand for it in a round, and have a remainder of an earlier holding that the
 // present holder lacks, beside any of these.
 type part struct {
-	id      limiter.PartitionID
-	touched bool
-	safer   bool            // its Route's Safe may have grown
-	hurried bool            // it is among those that go on with this step
-	askNow  bool            // the next evaluation asks for pledges
-	owned   bool            // the view gives it to this node
-	since   limiter.Instant // of the view, or of waking: before that, silence says nothing
+	// What a change of a copy needs is together, as memory comes by the line.
+	id       limiter.PartitionID
+	complete bool // there is a copy, up to at
+	touched  bool
+	safer    bool     // its Route's Safe may have grown
+	hurried  bool     // it is among those that go on with this step
+	askNow   bool     // the next evaluation asks for pledges
+	owned    bool     // the view gives it to this node
+	at       Position // of a copy
+	hold     *holding
 
-	gen      Generation // while it is held: the holding's
-	parent   Position   // where gen began
-	handed   bool       // the parent's holder gave it up
-	at       Position   // of a copy
-	past     marks      // what the state has of generations before gen or at.Gen
-	complete bool       // there is a copy, up to at
+	gen    Generation      // while it is held: the holding's
+	parent Position        // where gen began
+	handed bool            // the parent's holder gave it up
+	past   marks           // what the state has of generations before gen or at.Gen
+	since  limiter.Instant // of the view, or of waking: before that, silence says nothing
 
 	closed limiter.Instant // not to be decided before, as what the state lacks was lost
 
@@ -36,7 +38,6 @@ type part struct {
 	holder claim      // the latest holder heard of
 	known  Generation // the latest generation heard of
 	pledge pledge
-	hold   *holding
 	round  *round
 	commit *committed
 	aside  *aside
