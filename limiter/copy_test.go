@@ -326,9 +326,6 @@ func TestTakenChangesStay(t *testing.T) {
 			}
 			last[p] = c.Last
 			taken, as = append(taken, c), append(as, bytes.Clone(c.Bytes))
-			if !bytes.HasSuffix(buf, c.Bytes) {
-				t.Fatal("what was taken is not at the end of the memory")
-			}
 		}
 	}
 	for i, c := range taken {

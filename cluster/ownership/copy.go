@@ -14,6 +14,7 @@ const (
 	resendAfter = 2 * Beat // without an acknowledgement
 	installMost = 2 * time.Second
 	rewindPause = 20 * time.Millisecond
+	ackPause    = 20 * time.Millisecond // between acknowledgements that nobody waits for: far below unackedMost
 )
 
 // copyOf is what a holder knows of one copy.
@@ -197,7 +198,6 @@ func (m *Machine) sendDeltas(pt *part, c *copyOf) {
 	}
 	out := m.out.copying(c.name)
 	out.Patient = out.Patient && m.patient
-	out.Deltas = m.out.room(out.Deltas)
 	for _, l := range h.log[h.after(c.sent):] {
 		out.Deltas = append(out.Deltas, Delta{pt.id, pt.gen.Number, l.Changes, l.Mark})
 	}
@@ -288,34 +288,32 @@ func (m *Machine) ack(p *peer, pt *part, gap bool) {
 		out.Acks = append(out.Acks, a)
 		return
 	}
-	for i := len(p.owed) - 1; i >= 0 && i >= len(p.owed)-8; i-- {
-		if p.owed[i] == pt.id {
-			return
-		}
-	}
-	p.owed = append(p.owed, pt.id)
+	p.owe(pt.id)
 }
 
 // settleUp has a peer told at once what it is owed.
 func (m *Machine) settleUp(p *peer) {
 	if len(p.owed) > 0 {
+		p.due = true
 		m.out.copying(p.name)
 	}
 }
 
-// acknowledge puts the acknowledgements that a peer is owed into a copying to it: so those of
-// hits that nobody waits for cost no message of their own.
+// acknowledge puts the acknowledgements that a peer is owed into a copying to it, unless it was
+// told some a moment ago and nobody waits: so those of hits that nobody waits for cost no message
+// of their own, and under load one is for many.
 func (m *Machine) acknowledge(p *peer, c *Copying) {
-	if p == nil || len(p.owed) == 0 {
+	if p == nil || len(p.owed) == 0 || !p.due && m.now.Sub(p.told) < ackPause {
 		return
 	}
+	p.due, p.told = false, m.now
 	c.Acks = slices.Grow(c.Acks, len(p.owed))
 	for _, id := range p.owed {
 		if pt := &m.parts[id]; pt.complete {
 			c.Acks = append(c.Acks, Ack{Partition: id, At: pt.at})
 		}
 	}
-	p.owed = p.owed[:0]
+	p.settled()
 }
 
 // leave takes that the holder no longer needs this copy.

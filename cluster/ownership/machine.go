@@ -75,6 +75,8 @@ type Config struct {
 	MinMembers int
 	Lost       Lost
 	Start      limiter.Instant // now
+	// Empty, if not nil, returns an empty copying, of those that were sent and Reset.
+	Empty func() *Copying
 	// Note, if not nil, is told of every turn that a partition takes, for logs and traces.
 	Note func(p limiter.PartitionID, what string)
 }
@@ -121,7 +123,10 @@ func New(c Config) *Machine {
 	for i := range m.parts {
 		m.parts[i].id = limiter.PartitionID(i)
 	}
-	m.out.to = make(map[string]*Letters)
+	m.out.to, m.out.empty = make(map[string]*Letters), c.Empty
+	if c.Empty == nil {
+		m.out.empty = func() *Copying { return new(Copying) }
+	}
 	return m
 }
 

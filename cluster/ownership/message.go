@@ -38,6 +38,13 @@ type Copying struct {
 	Patient bool
 }
 
+// Reset empties a copying, which keeps the memory of its lists for another.
+func (c *Copying) Reset() {
+	clear(c.Deltas)
+	clear(c.Acks)
+	*c = Copying{Deltas: c.Deltas[:0], Acks: c.Acks[:0]}
+}
+
 // A Heartbeat is sent to every member every 100 ms, and at once when something changed.
 type Heartbeat struct {
 	View     uint64 // id of the sender's view

@@ -13,8 +13,8 @@ type Letters struct {
 
 // outbox gathers what is to be sent, by receiver.
 type outbox struct {
-	to     map[string]*Letters
-	deltas int // about how many changes go to one node at a time
+	to    map[string]*Letters
+	empty func() *Copying
 }
 
 func (o *outbox) letters(name string) *Letters {
@@ -37,7 +37,8 @@ func (o *outbox) frame(name string) *Frame {
 func (o *outbox) copying(name string) *Copying {
 	l := o.letters(name)
 	if l.Copying == nil {
-		l.Copying = &Copying{Patient: true}
+		l.Copying = o.empty()
+		l.Copying.Patient = true
 	}
 	return l.Copying
 }
@@ -53,21 +54,8 @@ func (m *Machine) Letters(send func(to string, l *Letters)) {
 		if l.Copying != nil {
 			l.Copying.Stamp = m.now
 			m.acknowledge(m.peers[name], l.Copying)
-			if n := len(l.Copying.Deltas); n > 0 {
-				m.out.deltas = max(n, m.out.deltas-m.out.deltas/8)
-			}
 		}
 		send(name, l)
 		delete(m.out.to, name)
 	}
-}
-
-// room gives an empty list room for about as many changes as go to one node at a time, unless
-// there were unusually many.
-func (o *outbox) room(list []Delta) []Delta {
-	const usual = 1024
-	if list == nil && o.deltas > 0 {
-		list = make([]Delta, 0, min(o.deltas, usual))
-	}
-	return list
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/overten/sluice/limiter"
 )
 
-// An acknowledgement that nobody waits for goes along with what is sent anyway, at the latest
-// with a tick; one that somebody waits for is sent at once, also of what was sent before.
+// Acknowledgements that nobody waits for go along with what is sent anyway, those of a while
+// together, at the latest with a tick; one that somebody waits for is sent at once, also of what was sent before.
 func TestAcknowledgementsWaitForCompany(t *testing.T) {
 	tier, err := limiter.NewTier(limiter.TierSpec{Name: "pro", Concurrent: 1, Windows: []limiter.Window{{Limit: 60, Per: time.Minute}}})
 	if err != nil {
@@ -55,6 +55,17 @@ func TestAcknowledgementsWaitForCompany(t *testing.T) {
 	last = hit("a", p)
 	m.deliver()
 	expect("nobody waits again", last, false)
+	hit("b", q)
+	m.deliver()
+	expect("b sends something again at once", last, false)
+	m.now = m.now.Add(25 * time.Millisecond)
+	hit("b", q)
+	m.deliver()
+	expect("b sends something a while later", last, true)
+
+	last = hit("a", p)
+	m.deliver()
+	expect("nobody waits once more", last, false)
 	m.up["b"].Tick(m.now.Add(ownership.TickEvery))
 	m.deliver()
 	expect("b ticks", last, true)

@@ -20,7 +20,28 @@ type peer struct {
 	flight  int // bytes of snapshots under way to it
 	flights int // how many these are
 
-	owed []limiter.PartitionID // of which it is owed an acknowledgement
+	owed []limiter.PartitionID // of which it is owed an acknowledgement, each once
+	owes []uint64              // the same, a bit for each partition
+	due  bool                  // it is to be told at once
+	told limiter.Instant       // when it last was
+}
+
+// owe notes that a peer is owed an acknowledgement.
+func (p *peer) owe(id limiter.PartitionID) {
+	word, bit := int(id/64), uint64(1)<<(id%64)
+	for len(p.owes) <= word {
+		p.owes = append(p.owes, 0)
+	}
+	if p.owes[word]&bit == 0 {
+		p.owes[word] |= bit
+		p.owed = append(p.owed, id)
+	}
+}
+
+// settled notes that a peer is owed nothing.
+func (p *peer) settled() {
+	clear(p.owes)
+	p.owed = p.owed[:0]
 }
 
 // meet returns the peer of a name in this life or a later one: a new boot proves that the

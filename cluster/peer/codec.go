@@ -33,7 +33,7 @@ func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch w := v.(type) {
 	case *post:
-		return mem.BufferSlice{w.encodeInto(mem.DefaultBufferPool())}, nil
+		return mem.BufferSlice{w.encodeInto(&letterBuffers)}, nil
 	case wire:
 		return mem.BufferSlice{mem.SliceBuffer(w.encodeWire())}, nil
 	}
@@ -44,7 +44,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch w := v.(type) {
 	case *post:
-		return w.parseFrom(data.MaterializeToBuffer(mem.DefaultBufferPool()))
+		return w.parseFrom(data.MaterializeToBuffer(&letterBuffers))
 	case wire:
 		return w.parseWire(data.Materialize())
 	}
@@ -101,6 +101,23 @@ func nextOfAny(b []byte) (f field, rest []byte, err error) {
 		return field{}, nil, errGarbage
 	}
 	return f, b[n:], nil
+}
+
+// usualUint returns the number that message b begins with, if that is field num, which is below
+// 16, and what follows it: so messages whose fields come in their order are read without asking of
+// each which it is. Whoever reads on takes what comes in another order.
+func usualUint(b []byte, num protowire.Number) (v uint64, rest []byte) {
+	switch {
+	case len(b) < 2 || b[0] != byte(num)<<3|byte(protowire.VarintType):
+		return 0, b
+	case b[1] < 1<<7:
+		return uint64(b[1]), b[2:]
+	}
+	v, n := protowire.ConsumeVarint(b[1:])
+	if n < 0 {
+		return 0, b // whoever reads on says so
+	}
+	return v, b[1+n:]
 }
 
 // fields calls do for each field of message b: with its bytes if it has some, else with its

@@ -332,6 +332,35 @@ func TestNumbersOutOfRangeAreRefused(t *testing.T) {
 	}
 }
 
+// A field may come before or after any other, and more than once: the last counts.
+func TestFieldsComeInAnyOrder(t *testing.T) {
+	changes := appendBytes(appendUint(appendUint(appendUint(nil, 3, 300), 2, 7), 1, 5), 4, []byte("changes"))
+	place := appendUint(appendUint(appendUint(nil, 3, 9), 2, 0), 1, 4)
+	delta := appendUint(appendBytes(appendBytes(appendUint(appendUint(nil, 2, 400), 1, 8), 4, place), 3, changes), 1, 1000)
+	ack := appendUint(appendBytes(appendBool(nil, 3, true), 2, place), 1, 1001)
+	life := appendFixed(appendString(nil, 1, "n"), 2, 3)
+	b := appendBytes(appendBytes(appendBytes(appendUint(nil, 1, 2), 5, ack), 4, delta), 2, life)
+	got, err := decodeCopying(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := ownership.Position{Gen: ownership.Generation{Number: 4, Name: "n", Boot: 3}, Seq: 9}
+	want := ownership.Delta{Partition: 1000, Number: 400, Mark: at, Changes: limiter.Changes{
+		First: 5, Last: 7, Since: 300, Bytes: []byte("changes"),
+	}}
+	if got.Stamp != 2 || len(got.Deltas) != 1 || !reflect.DeepEqual(got.Deltas[0], want) {
+		t.Errorf("%+v, want %+v", got.Deltas, want)
+	}
+	if len(got.Acks) != 1 || got.Acks[0] != (ownership.Ack{Partition: 1001, At: at, Gap: true}) {
+		t.Errorf("%+v", got.Acks)
+	}
+	for n := range delta { // a number that is cut
+		if _, err := decodeCopying(appendBytes(nil, 4, delta[:n])); err == nil && n > 0 && delta[n-1] >= 1<<7 {
+			t.Errorf("of a delta %d bytes were taken for one", n)
+		}
+	}
+}
+
 func FuzzFrame(f *testing.F) {
 	b, err := appendFrame(nil, goldenFrame())
 	if err != nil {

@@ -227,6 +227,9 @@ func (r *reading) snapshot(b []byte, s *ownership.Snapshot) error {
 }
 
 func (r *reading) delta(b []byte, d *ownership.Delta) error {
+	partition, b := usualUint(b, 1)
+	d.Partition = r.partition(uint32(partition))
+	d.Number, b = usualUint(b, 2)
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
 		b = rest
@@ -249,6 +252,8 @@ func (r *reading) delta(b []byte, d *ownership.Delta) error {
 }
 
 func (r *reading) ack(b []byte, a *ownership.Ack) error {
+	partition, b := usualUint(b, 1)
+	a.Partition = r.partition(uint32(partition))
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
 		b = rest
@@ -270,7 +275,9 @@ func (r *reading) ack(b []byte, a *ownership.Ack) error {
 
 // place reads a position.
 func (r *reading) place(b []byte, p *ownership.Position) error {
-	var number, life uint64
+	number, b := usualUint(b, 1)
+	life, b := usualUint(b, 2)
+	p.Seq, b = usualUint(b, 3)
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
 		if err != nil {
@@ -292,6 +299,10 @@ func (r *reading) place(b []byte, p *ownership.Position) error {
 }
 
 func readChanges(b []byte, c *limiter.Changes) error {
+	c.First, b = usualUint(b, 1)
+	c.Last, b = usualUint(b, 2)
+	since, b := usualUint(b, 3)
+	c.Since = limiter.Instant(since)
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
 		if err != nil {

@@ -51,6 +51,13 @@ func (l *letter) append(b []byte) ([]byte, error) {
 	return appendCopying(b, l.copying)
 }
 
+// done gives back the memory of a small letter that was encoded.
+func (l *letter) done() {
+	if l.copying != nil {
+		release(l.copying)
+	}
+}
+
 func newOutbox() *outbox {
 	return &outbox{wake: make(chan struct{}, 1), behind: make(map[limiter.PartitionID]int)}
 }

@@ -50,6 +50,7 @@ func (w *writer) hurry() (some bool, err error) {
 		if b, err = letters[i].append(b); err != nil {
 			return false, err
 		}
+		letters[i].done()
 		if p.letters = append(p.letters, b[from:]); len(b) < pieceBytes && i+1 < len(letters) {
 			continue
 		}
