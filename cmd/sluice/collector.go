@@ -9,11 +9,11 @@ import (
 )
 
 // Go collects garbage when the heap has doubled. The heap of a node is small, as the keys are not
-// in it: it would collect often, and ever as often with many keys as with few. So garbage is let
-// lie as if the keys were in it, up to some megabytes: what a collection costs, and how much
-// garbage calls make, does not depend on the keys.
+// in it, and would double several times a second. So garbage is let lie as if the keys were in it,
+// up to some megabytes: more would be spread over more memory than the processors' caches hold,
+// which costs more than the collections it saves.
 const (
-	garbageAllowed = 16 << 20 // bytes between two collections, at most
+	garbageAllowed = 16 << 20 // bytes between two collections, or what the heap has if that is more
 	paceEvery      = 100 * time.Millisecond
 )
 
@@ -44,9 +44,8 @@ func paceCollector(ctx context.Context, table func() int64) {
 }
 
 // collectorPercent is GOGC for a heap that had so many bytes in use after the last collection,
-// beside those of the keys. With few of both it is Go's own: with more, garbage would be spread
-// over more memory than the processors' caches hold, which costs more than the collections it saves.
+// beside those of the keys.
 func collectorPercent(live uint64, keys int64) int {
 	live = max(live, 1)
-	return int(max(1, 100*min(garbageAllowed, live+uint64(keys))/live))
+	return int(max(100, 100*min(garbageAllowed, live+uint64(keys))/live))
 }
