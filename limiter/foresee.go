@@ -2,10 +2,20 @@ package limiter
 
 import "encoding/binary"
 
-// ExpectChanges is Expect for the keys of changes that are about to be applied, up to the first
-// that is no hit: nearly all are.
+// mostExpected is how many keys of one stretch of changes are expected: more would push each other
+// out of the nearest cache.
+const mostExpected = 16
+
+// ExpectChanges is Expect for the first keys of changes that are about to be applied, up to one
+// that is about something else than a hit: nearly all are.
 func (t *Table) ExpectChanges(p PartitionID, changes []byte) {
-	for id, rest, ok := nextIdentity(pastHead(changes)); ok; id, rest, ok = nextIdentity(rest) {
+	rest := pastHead(changes)
+	for range mostExpected {
+		var id Identity
+		var ok bool
+		if id, rest, ok = nextIdentity(rest); !ok {
+			return
+		}
 		t.Expect(Key{p, id})
 	}
 }

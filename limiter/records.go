@@ -55,6 +55,9 @@ func (o *outline) tell() {
 	}
 }
 
+// untold returns the outline for a state that nobody else sees any more.
+func (o *outline) untold() *outline { return &outline{arena: o.arena, pages: o.pages, homes: o.homes} }
+
 func (o *outline) slots() uint32 { return uint32(len(o.pages)) * pageRecords }
 
 // at returns slot i.

@@ -136,11 +136,11 @@ func (t *Table) replace(p PartitionID, s state, now Instant) {
 	part.mu.Lock()
 	part.advance(now)
 	old := part.state
-	s.records.told = old.records.told
+	old.records.outline = old.records.untold()
+	s.records.told = part.records.told
 	part.state = s
 	part.records.tell()
 	part.mu.Unlock()
-	old.records.told = nil
 	t.keys.Add(int64(s.records.n) - int64(old.records.n))
 	old.release()
 }

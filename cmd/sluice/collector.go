@@ -14,6 +14,7 @@ import (
 // which costs more than the collections it saves.
 const (
 	garbageAllowed = 16 << 20 // bytes between two collections, or what the heap has if that is more
+	mostPercent    = 1600     // with which 1 MB in use is let have as much
 	paceEvery      = 100 * time.Millisecond
 )
 
@@ -44,8 +45,11 @@ func paceCollector(ctx context.Context, table func() int64) {
 }
 
 // collectorPercent is GOGC for a heap that had so many bytes in use after the last collection,
-// beside those of the keys.
+// beside those of the keys. Before the first collection nothing is known, and Go's rule holds: it
+// must come, or nothing ever would be.
 func collectorPercent(live uint64, keys int64) int {
-	live = max(live, 1)
-	return int(max(100, 100*min(garbageAllowed, live+uint64(keys))/live))
+	if live == 0 {
+		return 100
+	}
+	return int(min(max(100, 100*min(garbageAllowed, live+uint64(keys))/live), mostPercent))
 }

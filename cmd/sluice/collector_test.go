@@ -13,6 +13,8 @@ func TestCollectorPercent(t *testing.T) {
 		want int
 	}{
 		{0, 0, 100}, // nothing was collected yet
+		{0, 100 * garbageAllowed, 100},
+		{1, 100 * garbageAllowed, mostPercent},
 		{garbageAllowed, 0, 100},
 		{garbageAllowed / 2, 0, 100},
 		{garbageAllowed / 2, garbageAllowed / 4, 150},

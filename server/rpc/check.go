@@ -90,7 +90,9 @@ func (s *service) decideAll(done <-chan struct{}, count *counting, answer *batch
 		}
 		if !s.strict {
 			for i := range group {
-				s.table.Expect(ready[i].key)
+				if p := &ready[i]; p.err == nil && p.refused == limiter.ReasonNone {
+					s.table.Expect(p.key)
+				}
 			}
 		}
 		now, wall := s.read()
