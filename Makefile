@@ -92,9 +92,9 @@ bench-report: ## Measure all that docs/performance.md tells of anew, into docs/b
 		$(GO) test -run '^$$' -bench . -count 5 ./server/metrics && \
 		$(GO) test -run '^$$' -bench 'Copying' -count 5 ./cluster/peer; } > docs/bench/go.txt
 	cd bench && $(GO) run ./cmd/memory > ../docs/bench/memory.txt
-	cd bench && $(GO) run ./cmd/bench -only '^(unary|batches|client)$$' -out ../docs/bench/one-node
-	cd bench && $(GO) run ./cmd/bench -only '^three-nodes$$' -out ../docs/bench/three-nodes
-	cd bench && $(GO) run ./cmd/bench -only '^(ring-aware|open|denied|hot|keys|memory|leases|join)$$' -out ../docs/bench/cluster
+	cd bench && $(GO) run ./cmd/bench -only '^(unary|batches|client|keys)$$' -out ../docs/bench/one-node
+	cd bench && $(GO) run ./cmd/bench -only '^(three-nodes|ring-aware|memory)$$' -out ../docs/bench/three-nodes
+	cd bench && $(GO) run ./cmd/bench -only '^(open|denied|hot|leases|join)$$' -out ../docs/bench/cluster
 	cd bench && $(GO) run ./cmd/capacity ../docs/bench/*/report.json > ../docs/bench/capacity.md
 
 .PHONY: proto
