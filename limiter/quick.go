@@ -3,17 +3,17 @@ package limiter
 import "time"
 
 // quick counts what most requests are: one that is allowed, of a tier with one window,
-// for a key whose history is narrow, serves that window, and needs no more memory than its
-// record. It is what readings do, without their generality, for a third of the time; the
+// for a key whose history is narrow, serves that window, and either fits into its record or
+// is a tree of which nothing expires. It is what readings do, without their generality, for a third of the time; the
 // tests cannot tell them apart. It returns false, having changed nothing, if the request is
 // another.
-func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
+func (r *record) quick(tier *Tier, cost Cost, now Instant, chunks *chunkPool, d *Decision) bool {
 	w := &tier.windows[0]
 	if r.wide() || int64(r.horizon) != w.per || tier.n != 1 || tier.quantum != 1 || cost-1 >= narrowMask || r.last+millis(w.per) <= now {
 		return false
 	}
 	if r.height() > 0 {
-		return r.quickTail(w, cost, now, d)
+		return r.quickTail(w, cost, now, chunks, d)
 	}
 	n := r.entries()
 	if n == 0 {
@@ -65,9 +65,8 @@ func (r *record) quick(tier *Tier, cost Cost, now Instant, d *Decision) bool {
 	return true
 }
 
-// quickTail is quick for a history that is a tree, of which nothing has expired: its newest
-// cell grows, or has one behind it in the tail.
-func (r *record) quickTail(w *window, cost Cost, now Instant, d *Decision) bool {
+// quickTail is quick for a history that is a tree: its newest cell grows, or has one behind it.
+func (r *record) quickTail(w *window, cost Cost, now Instant, chunks *chunkPool, d *Decision) bool {
 	n := r.entries()
 	end := r.head() + n
 	newestCell := &r.words[tailWord+(end-1)%tailCells]
@@ -77,8 +76,7 @@ func (r *record) quickTail(w *window, cost Cost, now Instant, d *Decision) bool 
 
 	nowMillis, tick := now.floorMillis(), now.ceilMillis()
 	used := (*newestCell-r.words[baseWord])&narrowMask + uint32(cost)
-	if oldest+w.per <= nowMillis || tick < newest || used > w.limit || used > narrowMask || tick-oldest > narrowMask ||
-		tick > newest && end%tailCells == 0 {
+	if oldest+w.per <= nowMillis || tick < newest || used > w.limit || used > narrowMask || tick-oldest > narrowMask {
 		return false
 	}
 	cum := (*newestCell + uint32(cost)) & narrowMask
@@ -86,6 +84,10 @@ func (r *record) quickTail(w *window, cost Cost, now Instant, d *Decision) bool 
 		*newestCell = *newestCell&^narrowMask | cum
 		r.last = max(r.last, now)
 	} else {
+		if end%tailCells == 0 {
+			h := history{record: r, chunks: chunks}
+			h.makeRoom(end)
+		}
 		r.words[tailWord+end%tailCells] = uint32(tick)<<16 | cum
 		r.words[countWord]++
 		r.last = max(now, millis(newest))

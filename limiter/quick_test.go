@@ -1,0 +1,56 @@
+package limiter
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// The quick way decides and counts as the general one does, which Explain always takes: for
+// histories that grow, roll and run dry, in the record and in trees of every height that narrow
+// cells have.
+func TestQuickEqualsTheGeneralWay(t *testing.T) {
+	for _, w := range []Window{{20, time.Second}, {40, 500 * time.Millisecond}, {600, time.Minute}, {9_000, 65 * time.Second}, {70_000, 66 * time.Second}} {
+		tier := mustTier(t, w)
+		random := rand.New(rand.NewPCG(uint64(w.Limit), 1))
+		one := func() *Table {
+			table, err := NewTable(Config{Partitions: 1, MaxKeys: 1, LargestLimit: w.Limit})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return table
+		}
+		quick, general := one(), one()
+		key, now := Key{ID: Identity{1, 1}}, Instant(time.Hour)
+		highest := uint32(0)
+		for i := range 60_000 {
+			gap := time.Duration(random.Int64N(int64(2 * w.Per / time.Duration(w.Limit))))
+			switch random.IntN(2000) {
+			case 0:
+				gap = w.Per // all expires
+			case 1:
+				gap = w.Per / 2
+			case 2, 3, 4, 5, 6, 7, 8, 9:
+				gap = 0
+			}
+			if now = now.Add(gap); random.IntN(4) == 0 {
+				now = millis(now.floorMillis()) // when something expires, to the nanosecond
+			}
+			cost := Cost(1)
+			if random.IntN(50) == 0 {
+				cost = Cost(random.IntN(30))
+			}
+			want, _ := general.Explain(key, tier, cost, now)
+			if got := quick.Check(key, tier, cost, now); got != want {
+				t.Fatalf("%v, step %d: %+v, in general %+v", w, i, got, want)
+			}
+			highest = max(highest, quick.partitions[0].records.find(key.ID).height())
+		}
+		if a, b := quick.partitions[0].chunks.used, general.partitions[0].chunks.used; a != b {
+			t.Errorf("%v: %d chunks in use, in general %d", w, a, b)
+		}
+		if w.Limit == 9_000 && highest < 3 {
+			t.Errorf("%v: the tree grew to height %d only", w, highest)
+		}
+	}
+}
