@@ -9,9 +9,8 @@ import (
 
 // An arena gives out memory for records or chunks by the page. It takes it from the
 // system in large slabs without pointers: nothing is copied as a table grows, the garbage
-// collector neither scans nor counts it, and huge pages back all but the first. (Without
-// them most of what a decision in a large table takes is the processor looking for where
-// its memory is.) Pages that come back are given out again, to any partition.
+// collector neither scans nor counts it, and huge pages back all but the first. Pages that
+// come back are given out again, to any partition.
 //
 // A line is known by its number, from which its address follows without another
 // look-up: the table of slabs is small enough to stay in the nearest cache.

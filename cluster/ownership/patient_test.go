@@ -45,27 +45,29 @@ func TestAcknowledgementsWaitForCompany(t *testing.T) {
 		}
 	}
 
-	last := hit("a", p)
-	m.deliver()
-	expect("nobody waits", last, false)
-	hit("b", q)
-	m.deliver()
-	expect("b sends something itself", last, true)
+	unheeded := func(when string) (last uint64) { // a hit whose acknowledgement nobody waits for
+		t.Helper()
+		last = hit("a", p)
+		m.deliver()
+		expect(when, last, false)
+		return last
+	}
+	told := func(when string, last uint64, safe bool) { // b sends something itself
+		t.Helper()
+		hit("b", q)
+		m.deliver()
+		expect(when, last, safe)
+	}
 
-	last = hit("a", p)
-	m.deliver()
-	expect("nobody waits again", last, false)
-	hit("b", q)
-	m.deliver()
-	expect("b sends something again at once", last, false)
+	last := unheeded("nobody waits")
+	told("b sends something itself", last, true)
+
+	last = unheeded("nobody waits again")
+	told("b sends something again at once", last, false)
 	m.now = m.now.Add(25 * time.Millisecond)
-	hit("b", q)
-	m.deliver()
-	expect("b sends something a while later", last, true)
+	told("b sends something a while later", last, true)
 
-	last = hit("a", p)
-	m.deliver()
-	expect("nobody waits once more", last, false)
+	last = unheeded("nobody waits once more")
 	m.up["b"].Tick(m.now.Add(ownership.TickEvery))
 	m.deliver()
 	expect("b ticks", last, true)
@@ -75,9 +77,7 @@ func TestAcknowledgementsWaitForCompany(t *testing.T) {
 	m.deliver()
 	expect("somebody waits", last, true)
 
-	last = hit("a", p)
-	m.deliver()
-	expect("nobody waits yet", last, false)
+	last = unheeded("nobody waits yet")
 	m.up["a"].Prompt(p)
 	m.deliver()
 	expect("somebody waits for what was sent before", last, true)
