@@ -34,6 +34,7 @@ type lease struct {
 	freed  bool   // a release is under way
 	buried bool   // some node has released it, or found it ended
 	over   moment // when a release was told; 0: it was not
+	alone  bool   // that was told while nobody had a copy
 	void   bool   // that there is no such lease was all that was told, after holder and copies were lost
 }
 
@@ -130,12 +131,15 @@ func (l *leases) again(n *node, e *lease) {
 }
 
 // excuse lets what a client was told before there was a copy be lost with the holder, who
-// had no time to feed the one that there is now.
+// had no time to feed the one that there is now: a grant, or a release.
 func (l *leases) excuse(within time.Duration) {
 	for _, es := range l.byKey {
 		for _, e := range es {
 			if e.bare && l.w.now.since(e.since) <= within {
 				e.held = never
+			}
+			if e.alone && e.over > 0 && l.w.now.since(e.over) <= within {
+				e.over = 0
 			}
 		}
 	}

@@ -184,6 +184,7 @@ func (r *run) release(told func(ok bool)) *call {
 			if known && e.buried && e.over == 0 {
 				l.released++
 				e.over, e.void = w.now, !v.ok && l.lost >= e.since
+				e.alone = len(n.machine.Copies(r.key.p)) == 0
 			}
 			if known {
 				told(v.ok)
