@@ -36,7 +36,7 @@ const (
 	pageRecords = 64 // 4 KiB: what a partition takes at a time
 
 	// The table grows by an eighth when more than fullNum/fullDen of its slots are taken.
-	fullNum, fullDen = 14, 16
+	fullNum, fullDen = 12, 16
 	growth           = 8
 
 	// One slot in so many is no home.
