@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/overten/sluice/server/slack"
 )
 
 // Exit codes. A denial has one of its own, so that scripts can tell it from a failure.
@@ -27,8 +29,12 @@ type exitError int
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func main() {
+	root := newRoot()
+	if cmd, _, err := root.Find(os.Args[1:]); err == nil && cmd.Name() == "serve" {
+		_ = slack.Take() // without it the node costs more, and does the same
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, newRoot(), os.Args[1:])
+	code := run(ctx, root, os.Args[1:])
 	stop()
 	os.Exit(code)
 }

@@ -19,13 +19,14 @@ import (
 	"github.com/overten/sluice/bench/internal/process"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 	"github.com/overten/sluice/server/rpc"
+	"github.com/overten/sluice/server/slack"
 )
 
 // An echo takes a CheckRequest and returns a fixed CheckResponse of the same size as a node's, and
 // does nothing: what a limiter costs beyond it is what it does for a decision.
 //
-//	echo        served with the options, the codec and the connections of a node
-//	echo-plain  that, with the codec and the connections of grpc-go
+//	echo        served with the options, the codec, the connections and the timers of a node
+//	echo-plain  that, with the codec and the connections of grpc-go and exact timers
 //	echo-bare   as echo, with an empty heap
 //
 // The garbage collector runs when the heap has doubled, and an echo's is next to nothing: it
@@ -54,6 +55,9 @@ const ServeEcho = "serve-echo"
 func Echo(args []string) error {
 	if len(args) != 3 {
 		return errors.New(ServeEcho + " is for the processes that this program starts")
+	}
+	if args[0] != "echo-plain" {
+		_ = slack.Take() // as a node does
 	}
 	size, err := strconv.Atoi(args[1])
 	if err != nil {
