@@ -2,14 +2,13 @@ package limiter
 
 import "time"
 
-// quick counts what most requests are: one that is allowed, of a tier with one window,
+// quick counts what most requests are: one that is allowed, of a plain tier with the window w,
 // for a key whose history is narrow, serves that window, and either fits into its record or
 // is a tree of which nothing expires. It is what readings do, without their generality, for a third of the time; the
 // tests cannot tell them apart. It returns false, having changed nothing, if the request is
 // another.
-func (r *record) quick(tier *Tier, cost Cost, now Instant, chunks *chunkPool, d *Decision) bool {
-	w := &tier.windows[0]
-	if r.wide() || int64(r.horizon) != w.per || tier.n != 1 || tier.quantum != 1 || cost-1 >= narrowMask || r.last+millis(w.per) <= now {
+func (r *record) quick(w *window, cost Cost, now Instant, chunks *chunkPool, d *Decision) bool {
+	if r.wide() || int64(r.horizon) != w.per || cost-1 >= narrowMask || r.last+millis(w.per) <= now {
 		return false
 	}
 	if r.height() > 0 {

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -51,6 +52,54 @@ func TestQuickEqualsTheGeneralWay(t *testing.T) {
 		}
 		if w.Limit == 9_000 && highest < 3 {
 			t.Errorf("%v: the tree grew to height %d only", w, highest)
+		}
+	}
+}
+
+// A hit that is repeated the quick way leaves a copy as the general one does.
+func TestRepeatingAHitEqualsTheGeneralWay(t *testing.T) {
+	for _, w := range []Window{{20, time.Second}, {600, time.Minute}, {9_000, 65 * time.Second}} {
+		random := rand.New(rand.NewPCG(uint64(w.Limit), 2))
+		one := func() *Table {
+			table, err := NewTable(Config{Partitions: 1, MaxKeys: 1, LargestLimit: w.Limit})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return table
+		}
+		quick, general := one(), one()
+		a, b := &quick.partitions[0].state, &general.partitions[0].state
+		now, repeated := Instant(time.Hour), 0
+		for i := range 20_000 {
+			now = now.Add(time.Duration(random.Int64N(int64(2 * w.Per / time.Duration(w.Limit)))))
+			c := change{kind: changeHit, id: Identity{1, 1}, at: now, units: 1, quantum: 1, horizon: w.Per.Milliseconds()}
+			switch random.IntN(1000) {
+			case 0:
+				now = now.Add(2 * w.Per)
+			case 1:
+				c.horizon *= 2 // until all has expired
+			case 2:
+				c.at = now.Add(-2 * time.Millisecond)
+			case 3:
+				c.units = w.Limit / 2 // then something has to be trimmed
+			}
+			r := a.claim(c.id)
+			if a.repeat(r, &c) {
+				repeated++
+			} else {
+				a.add(r, &c, c.at)
+			}
+			b.add(b.claim(c.id), &c, c.at)
+			got, _ := quick.Snapshot(nil, 0, 0)
+			if want, _ := general.Snapshot(nil, 0, 0); !bytes.Equal(got, want) {
+				t.Fatalf("%v, step %d: the copies differ after %+v", w, i, c)
+			}
+		}
+		if a.chunks.used != b.chunks.used {
+			t.Errorf("%v: %d chunks in use, in general %d", w, a.chunks.used, b.chunks.used)
+		}
+		if repeated < 1_000 {
+			t.Errorf("%v: only %d hits were repeated the quick way", w, repeated)
 		}
 	}
 }

@@ -122,11 +122,8 @@ func (s *state) make(c *change, now Instant) {
 	then := min(c.at, now)
 	switch c.kind {
 	case changeHit:
-		h := s.history(s.claim(c.id))
-		h.keepFor(c.horizon, then)
-		if room := maxTotal - h.total(); room > 0 {
-			h.add(min(c.units, room), c.quantum, c.at)
-			h.trim(s.largest)
+		if r := s.claim(c.id); c.quantum != 1 || c.at > now || !s.repeat(r, c) {
+			s.add(r, c, then)
 		}
 	case changeKept:
 		if h := s.history(s.records.find(c.id)); h.record != nil {
@@ -149,6 +146,23 @@ func (s *state) make(c *change, now Instant) {
 	case changeDoubt:
 		s.raise(c.doubt)
 	}
+}
+
+// add adds a hit to a history.
+func (s *state) add(r *record, c *change, then Instant) {
+	h := s.history(r)
+	h.keepFor(c.horizon, then)
+	if room := maxTotal - h.total(); room > 0 {
+		h.add(min(c.units, room), c.quantum, c.at)
+		h.trim(s.largest)
+	}
+}
+
+// repeat does what add does, the way most hits were decided. It returns false, having changed
+// nothing, if the history is another, or has to be trimmed.
+func (s *state) repeat(r *record, c *change) bool {
+	var d Decision
+	return r.quick(&window{limit: s.largest, per: c.horizon}, Cost(c.units), c.at, &s.chunks, &d)
 }
 
 // keepFor forgets what has expired at now, and keeps the rest for at least so many

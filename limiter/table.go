@@ -110,7 +110,7 @@ func (t *Table) Check(k Key, tier *Tier, cost Cost, now Instant) (d Decision) {
 	}
 	p.meet(tier, now)
 	r := p.records.find(k.ID)
-	if r == nil || p.doubts != nil && p.doubts.lasting(tier.Longest(), now).exactness != 0 || !r.quick(tier, cost, now, &p.chunks, &d) {
+	if r == nil || p.doubts != nil && p.doubts.lasting(tier.Longest(), now).exactness != 0 || !tier.plain() || !r.quick(&tier.windows[0], cost, now, &p.chunks, &d) {
 		rs := readings{tier: tier, h: p.history(r), now: now}
 		t.checkLocked(p, k.ID, &rs, cost, &d)
 	} else if p.recorder != nil {

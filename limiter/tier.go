@@ -76,6 +76,9 @@ type Tier struct {
 	ref      string
 }
 
+// plain tells whether the tier is one window that counts by the millisecond, as most are.
+func (t *Tier) plain() bool { return t.n == 1 && t.quantum == 1 }
+
 // window is a Window in the units that decisions are made in.
 type window struct {
 	limit uint32
