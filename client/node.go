@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// streamsPerNode are the streams that the checks for one node share. More
-	// would make their batches smaller; one alone is served by one core of the node.
-	streamsPerNode = 2
+	// mostStreams are the streams that the checks for a node share which is the only one. More
+	// would make their batches smaller; one alone is served by one core of the node. Of several
+	// nodes each has one: they have cores enough together.
+	mostStreams = 2
 
 	// A node that left missesAllowed tries in a row without an answer is avoided
 	// for avoidFor, and then asked by one call in that time until it answers.
@@ -44,7 +45,7 @@ type node struct {
 	following atomic.Pointer[context.CancelFunc] // ends the watch of its topology, if there is one
 
 	turn    atomic.Uint32
-	streams [streamsPerNode]atomic.Pointer[stream]
+	streams [mostStreams]atomic.Pointer[stream]
 
 	mu     sync.Mutex // guards closed, and that streams begin before it is set
 	closed bool
@@ -170,9 +171,12 @@ func (n *node) hasAnswered(now time.Time) {
 // answeredSince reports whether any call by stream was answered after an instant.
 func (n *node) answeredSince(t time.Time) bool { return n.answered.Load() > int64(t.Sub(n.born)) }
 
-// enqueue puts t on a stream of the node. If that is not possible t is told.
-func (n *node) enqueue(t *try) {
-	place := &n.streams[n.turn.Add(1)%streamsPerNode]
+// enqueue puts t on one of so many streams of the node. If that is not possible t is told.
+func (n *node) enqueue(t *try, streams uint32) {
+	place := &n.streams[0]
+	if streams > 1 {
+		place = &n.streams[n.turn.Add(1)%streams]
+	}
 	for s := place.Load(); ; {
 		if s != nil && s.add(t) {
 			return

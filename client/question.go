@@ -292,7 +292,7 @@ func (q *question) try(now time.Time) bool {
 	*t = try{question: q, begun: now, due: due, deadline: q.deadline}
 	q.owing = append(q.owing, n)
 	if q.call == nil && !q.alone && !n.noStream.Load() {
-		n.enqueue(t)
+		n.enqueue(t, top.streams())
 		return true
 	}
 	if q.wire == nil {

@@ -1,11 +1,15 @@
 package client_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/overten/sluice/client"
 	"github.com/overten/sluice/client/internal/fakelimiter"
@@ -38,6 +42,26 @@ func mustCheck(t *testing.T, c *client.Client, key string) {
 	t.Helper()
 	if d, err := c.Check(t.Context(), client.CheckRequest{Key: key}); err != nil || !d.Allowed || !d.Decided() {
 		t.Fatalf("Check(%q) = %+v, %v", key, d, err)
+	}
+}
+
+// The checks for one of several nodes share one stream, so that more of them share a message; those
+// for a node that is alone share two, so that two of its cores can decide.
+func TestStreamsOfANode(t *testing.T) {
+	for nodes, want := range map[int]int32{1: 2, 3: 3} {
+		var streams atomic.Int32
+		clusterBubble(t, nodes, func(t *testing.T, cluster *fakelimiter.Cluster, c *client.Client) {
+			cluster.Before("CheckStream", func(context.Context, proto.Message) error {
+				streams.Add(1)
+				return nil
+			})
+			for i := range 30 {
+				mustCheck(t, c, fmt.Sprint("key-", i))
+			}
+		})
+		if got := streams.Load(); got != want {
+			t.Errorf("%d streams to %d nodes, want %d", got, nodes, want)
+		}
 	}
 }
 

@@ -68,6 +68,14 @@ func (t *topology) pick(q *question, now time.Time) *node {
 	return best
 }
 
+// streams returns how many streams the checks for a node share.
+func (t *topology) streams() uint32 {
+	if t.members > 1 {
+		return 1
+	}
+	return mostStreams
+}
+
 // another reports whether there is a member other than n to ask, should n be silent.
 func (t *topology) another(q *question, n *node) bool {
 	for _, other := range t.nodes[:t.members] {
