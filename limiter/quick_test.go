@@ -72,7 +72,7 @@ func TestRepeatingAHitEqualsTheGeneralWay(t *testing.T) {
 		now, repeated := Instant(time.Hour), 0
 		for i := range 20_000 {
 			now = now.Add(time.Duration(random.Int64N(int64(2 * w.Per / time.Duration(w.Limit)))))
-			c := change{kind: changeHit, id: Identity{1, 1}, at: now, units: 1, quantum: 1, horizon: w.Per.Milliseconds()}
+			c := hitChange{id: Identity{1, 1}, at: now, units: 1, quantum: 1, horizon: w.Per.Milliseconds()}
 			switch random.IntN(1000) {
 			case 0:
 				now = now.Add(2 * w.Per)

@@ -29,31 +29,44 @@ func (t *Table) ApplyFrom(p PartitionID, changes []byte, from, first uint64, shi
 
 // A change is one that was read. What of it has a meaning follows from its kind.
 type change struct {
-	kind    byte
+	kind byte
+	hitChange
+	limit uint32
+	by    Instant
+	lease Lease
+	doubt doubt
+	past  past
+}
+
+// hitChange is what most changes are.
+type hitChange struct {
 	at      Instant
 	id      Identity
 	units   uint32
 	quantum int64
 	horizon int64
-	limit   uint32
-	by      Instant
-	lease   Lease
-	doubt   doubt
-	past    past
 }
 
-// replay reads changes to their end before it makes them. Mostly there is one only, which is
+// replay reads changes to their end before it makes them. Mostly they are a few hits, which are
 // not read twice.
 func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now Instant) error {
 	r := newReader(b, formatChanges, shift, now)
 	largest := uint32(r.number(0, MaxLimit, "largest limit"))
 	again := r
 	var c change
-	n, leases := 0, 0
+	var hits [8]hitChange
+	n, only, leases := 0, true, 0
 	for ; r.change(&c); n++ {
-		if c.kind == changeLease || c.kind == changeReleased {
+		switch c.kind {
+		case changeHit:
+			if n < len(hits) {
+				hits[n] = c.hitChange
+			}
+			continue
+		case changeLease, changeReleased:
 			leases++
 		}
+		only = false
 	}
 	switch {
 	case r.err != nil:
@@ -62,9 +75,11 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 		return errors.New("there are too many keys with leases")
 	}
 	s.largest = max(s.largest, largest)
-	if n == 1 {
-		if from >= first {
-			s.make(&c, now)
+	if only && n <= len(hits) {
+		for i := range hits[:n] {
+			if from+uint64(i) >= first {
+				s.count(&hits[i], now)
+			}
 		}
 		return nil
 	}
@@ -122,9 +137,7 @@ func (s *state) make(c *change, now Instant) {
 	then := min(c.at, now)
 	switch c.kind {
 	case changeHit:
-		if r := s.claim(c.id); c.quantum != 1 || c.at > now || !s.repeat(r, c) {
-			s.add(r, c, then)
-		}
+		s.count(&c.hitChange, now)
 	case changeKept:
 		if h := s.history(s.records.find(c.id)); h.record != nil {
 			h.keepFor(c.horizon, then)
@@ -148,8 +161,15 @@ func (s *state) make(c *change, now Instant) {
 	}
 }
 
+// count counts a hit.
+func (s *state) count(c *hitChange, now Instant) {
+	if r := s.claim(c.id); c.quantum != 1 || c.at > now || !s.repeat(r, c) {
+		s.add(r, c, min(c.at, now))
+	}
+}
+
 // add adds a hit to a history.
-func (s *state) add(r *record, c *change, then Instant) {
+func (s *state) add(r *record, c *hitChange, then Instant) {
 	h := s.history(r)
 	h.keepFor(c.horizon, then)
 	if room := maxTotal - h.total(); room > 0 {
@@ -160,7 +180,7 @@ func (s *state) add(r *record, c *change, then Instant) {
 
 // repeat does what add does, the way most hits were decided. It returns false, having changed
 // nothing, if the history is another, or has to be trimmed.
-func (s *state) repeat(r *record, c *change) bool {
+func (s *state) repeat(r *record, c *hitChange) bool {
 	var d Decision
 	return r.quick(&window{limit: s.largest, per: c.horizon}, Cost(c.units), c.at, &s.chunks, &d)
 }
