@@ -11,9 +11,11 @@ import (
 // Go collects garbage when the heap has doubled. The heap of a node is small, as the keys are not
 // in it, and would double several times a second. So garbage is let lie as if the keys were in it,
 // up to some megabytes: more would be spread over more memory than the processors' caches hold,
-// which costs more than the collections it saves.
+// which costs more than the collections it saves. Where keys take so much that this is no reason,
+// it may be a small share of them.
 const (
 	garbageAllowed = 16 << 20 // bytes between two collections, or what the heap has if that is more
+	garbageShare   = 32       // or that part of what the keys take, if that is more
 	mostPercent    = 1600     // with which 1 MB in use is let have as much
 	paceEvery      = 100 * time.Millisecond
 )
@@ -51,5 +53,6 @@ func collectorPercent(live uint64, keys int64) int {
 	if live == 0 {
 		return 100
 	}
-	return int(min(max(100, 100*min(garbageAllowed, live+uint64(keys))/live), mostPercent))
+	allowed := min(max(garbageAllowed, uint64(keys)/garbageShare), live+uint64(keys))
+	return int(min(max(100, 100*allowed/live), mostPercent))
 }

@@ -18,9 +18,10 @@ func TestCollectorPercent(t *testing.T) {
 		{garbageAllowed, 0, 100},
 		{garbageAllowed / 2, 0, 100},
 		{garbageAllowed / 2, garbageAllowed / 4, 150},
-		{garbageAllowed / 2, 100 * garbageAllowed, 200},
+		{garbageAllowed / 2, garbageShare * garbageAllowed, 200},
+		{garbageAllowed, 3 * garbageShare * garbageAllowed, 300},
 		{4 * garbageAllowed, 0, 100},
-		{4 * garbageAllowed, 100 * garbageAllowed, 100},
+		{4 * garbageAllowed, garbageShare * garbageAllowed, 100},
 	} {
 		if got := collectorPercent(tt.live, tt.keys); got != tt.want {
 			t.Errorf("%d bytes live and %d of keys: GOGC %d, want %d", tt.live, tt.keys, got, tt.want)
