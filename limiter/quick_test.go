@@ -90,9 +90,12 @@ func TestRepeatingAHitEqualsTheGeneralWay(t *testing.T) {
 				a.add(r, &c, c.at)
 			}
 			b.add(b.claim(c.id), &c, c.at)
+			if i%8 > 0 {
+				continue
+			}
 			got, _ := quick.Snapshot(nil, 0, 0)
 			if want, _ := general.Snapshot(nil, 0, 0); !bytes.Equal(got, want) {
-				t.Fatalf("%v, step %d: the copies differ after %+v", w, i, c)
+				t.Fatalf("%v, step %d: the copies differ after %+v or one of those before", w, i, c)
 			}
 		}
 		if a.chunks.used != b.chunks.used {

@@ -150,7 +150,7 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.BoolVar(&f.envoyAuthz, "envoy-authz", true, "serve Envoy's external authorization on --grpc too")
 	to.StringVar(&f.policyFile, "policy", "", "policy `file`: tiers, and which key has which")
 	to.StringVar(&f.keyFile, "key-file", "", "`file` with the cluster's secret, at least 16 bytes")
-	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 85 bytes each")
+	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 100 bytes each")
 	to.StringVar(&f.whenFull, "when-full", "closed", "what becomes of new keys beyond --max-keys: open (allowed uncounted) or closed (denied)")
 
 	to.StringVar(&f.traceEndpoint, "trace-endpoint", "", "`address` of an OpenTelemetry collector, OTLP over gRPC: host:port, or https://host:port for TLS (default that of OTEL_EXPORTER_OTLP_ENDPOINT; none: nothing is traced)")

@@ -28,7 +28,7 @@ const (
 var sizes = []int{1, 2, 3, 5, 7, 10, 15, 20, 30, 50}
 
 func main() {
-	perKey := flag.Float64("key", 85, "`bytes` of memory a key, as memory says")
+	perKey := flag.Float64("key", 100, "`bytes` of memory a key, as memory says")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: capacity [-key BYTES] REPORT...    (reports that bench -out wrote)")
 		flag.PrintDefaults()
