@@ -14,14 +14,7 @@ func TestQuickEqualsTheGeneralWay(t *testing.T) {
 	for _, w := range []Window{{20, time.Second}, {40, 500 * time.Millisecond}, {600, time.Minute}, {9_000, 65 * time.Second}, {70_000, 66 * time.Second}} {
 		tier := mustTier(t, w)
 		random := rand.New(rand.NewPCG(uint64(w.Limit), 1))
-		one := func() *Table {
-			table, err := NewTable(Config{Partitions: 1, MaxKeys: 1, LargestLimit: w.Limit})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return table
-		}
-		quick, general := one(), one()
+		quick, general := tableOfOne(t, w.Limit), tableOfOne(t, w.Limit)
 		key, now := Key{ID: Identity{1, 1}}, Instant(time.Hour)
 		highest := uint32(0)
 		for i := range 60_000 {
@@ -56,18 +49,21 @@ func TestQuickEqualsTheGeneralWay(t *testing.T) {
 	}
 }
 
+// tableOfOne returns a table for one key of tiers up to a limit.
+func tableOfOne(t *testing.T, largest uint32) *Table {
+	t.Helper()
+	table, err := NewTable(Config{Partitions: 1, MaxKeys: 1, LargestLimit: largest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
 // A hit that is repeated the quick way leaves a copy as the general one does.
 func TestRepeatingAHitEqualsTheGeneralWay(t *testing.T) {
 	for _, w := range []Window{{20, time.Second}, {600, time.Minute}, {9_000, 65 * time.Second}} {
 		random := rand.New(rand.NewPCG(uint64(w.Limit), 2))
-		one := func() *Table {
-			table, err := NewTable(Config{Partitions: 1, MaxKeys: 1, LargestLimit: w.Limit})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return table
-		}
-		quick, general := one(), one()
+		quick, general := tableOfOne(t, w.Limit), tableOfOne(t, w.Limit)
 		a, b := &quick.partitions[0].state, &general.partitions[0].state
 		now, repeated := Instant(time.Hour), 0
 		for i := range 20_000 {
