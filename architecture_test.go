@@ -48,6 +48,7 @@ var rules = []struct {
 	{"", "server/metrics", "github.com/prometheus/", "one package knows who collects what is counted"},
 	{"server/secure", "", module + "cluster", "it knows files, certificates and tokens, and not what it stands for"},
 	{"server/secure", "", module + "proto", "it knows files, certificates and tokens, and not what it stands for"},
+	{"server/slack", "", module, "it knows the system, and nothing of what runs on it"},
 	{"", "", module + "server/secure/pkitest", "certificates of tests are for tests"},
 	{"", "cluster/gossip/gossiptest", module + "cluster/gossip/gossiptest", "what looks for leaks is for tests"},
 	{"server", "", module + "client", "a node asks no node through the gateways' client"},
