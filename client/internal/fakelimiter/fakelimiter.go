@@ -170,12 +170,16 @@ func (f *Limiter) Used() uint32 {
 	return f.used
 }
 
-// serve notes a call and answers it by handle, between the hooks of its method.
-func (f *Limiter) serve(ctx context.Context, call Call, handle func() (any, error)) (any, error) {
+// note keeps a call, for Calls.
+func (f *Limiter) note(call Call) {
 	call.Time = time.Now()
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.calls = append(f.calls, call)
-	f.mu.Unlock()
+}
+
+// serve answers a call by handle, between the hooks of its method.
+func (f *Limiter) serve(ctx context.Context, call Call, handle func() (any, error)) (any, error) {
 	if err := f.hook(ctx, call.Method, call.Request); err != nil {
 		return nil, err
 	}

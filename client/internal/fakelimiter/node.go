@@ -111,6 +111,7 @@ func (n *Node) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 		call.RequestID = strings.Join(ids, ",")
 		_ = grpc.SetHeader(ctx, metadata.Pairs("x-request-id", call.RequestID))
 	}
+	n.limiter.note(call)
 	return n.limiter.serve(ctx, call, func() (any, error) { return handle(ctx, req) })
 }
 
@@ -182,9 +183,13 @@ func (s *service) answer(ctx context.Context, req *sluicev1.CheckStreamRequest) 
 		return nil
 	}
 	res := &sluicev1.CheckStreamResponse{Sequence: req.GetSequence()}
-	for _, check := range req.GetChecks() {
-		call := Call{Method: "Check", Stream: true, Sequence: req.GetSequence(), Node: s.node.place, Request: check}
-		one, err := s.serve(ctx, call, func() (any, error) { return s.Check(ctx, check) })
+	calls := make([]Call, len(req.GetChecks()))
+	for i, check := range req.GetChecks() { // all have arrived, however long the first of them takes
+		calls[i] = Call{Method: "Check", Stream: true, Sequence: req.GetSequence(), Node: s.node.place, Request: check}
+		s.note(calls[i])
+	}
+	for i, check := range req.GetChecks() {
+		one, err := s.serve(ctx, calls[i], func() (any, error) { return s.Check(ctx, check) })
 		if ctx.Err() != nil {
 			return nil
 		}
