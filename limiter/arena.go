@@ -19,7 +19,7 @@ import (
 // line must have the arena too, as every partition does.
 type arena[T any] struct {
 	// slabs is replaced by a longer one when the arena grows, and never changed.
-	slabs  atomic.Pointer[[]*slab[T]]
+	slabs  atomic.Pointer[[]unsafe.Pointer]
 	page   uint32 // lines in a page: a power of two
 	system *mapping
 
@@ -40,8 +40,12 @@ func newArena[T any](page uint32) *arena[T] {
 	return a
 }
 
-// at returns line ref.
-func (a *arena[T]) at(ref uint32) *T { return &(*a.slabs.Load())[ref/slabLines][ref%slabLines] }
+// at returns line ref. To index a *slab would have it checked for nil by a look at its first line: those
+// of all slabs are rivals for the same few places in each cache, so that it is a second wait for memory.
+func (a *arena[T]) at(ref uint32) *T {
+	start := (*a.slabs.Load())[ref/slabLines]
+	return (*T)(unsafe.Add(start, uintptr(ref%slabLines)*unsafe.Sizeof(*(*T)(nil))))
+}
 
 // take returns the first line of a page with undefined content.
 func (a *arena[T]) take() uint32 {
@@ -62,13 +66,13 @@ func (a *arena[T]) take() uint32 {
 
 // grow adds a slab.
 func (a *arena[T]) grow() {
-	var slabs []*slab[T]
+	var slabs []unsafe.Pointer
 	if old := a.slabs.Load(); old != nil {
 		slabs = *old
 	}
-	more := (*slab[T])(a.system.take(unsafe.Sizeof(slab[T]{})))
+	more := a.system.take(unsafe.Sizeof(slab[T]{}))
 	if more == nil {
-		more = new(slab[T])
+		more = unsafe.Pointer(new(slab[T]))
 	}
 	slabs = append(slabs[:len(slabs):len(slabs)], more)
 	a.slabs.Store(&slabs)
