@@ -214,9 +214,9 @@ func (rs *readings) decide(cost Cost, d *Decision) {
 // count adds units that are admitted, and brings the readings up to date. No window
 // that the partition has seen has a limit above largest. There must be a record.
 func (rs *readings) count(cost Cost, largest uint32) {
-	newest := rs.h.newest
+	newest, form := rs.h.newest, rs.h.form()
 	rs.h.add(uint32(cost), rs.tier.quantum, rs.now)
-	if trimmed := rs.h.trim(largest); trimmed || rs.sliver || rs.h.newest < newest {
+	if trimmed := rs.h.trim(largest); trimmed || rs.sliver || rs.h.newest < newest || rs.h.form() != form {
 		rs.read()
 		return
 	}

@@ -4,31 +4,34 @@ package limiter
 // the units admitted up to it, oldest first. It is a view onto a record and
 // the arena that the record's larger histories live in.
 //
-// Entries are run-length encoded: all that is admitted within one quantum is one
-// entry, whose tick is the end of that quantum in whole milliseconds, so that it
-// expires late and never early. Of the newest entry the exact time of its latest
+// A tick is the end of the quantum in which units were admitted, in whole milliseconds, so
+// that they expire late and never early. Of the newest tick the exact time of its latest
 // hit is known as well (record.last) and used instead, so that no wait is ever
 // longer than the window.
 //
 // Units are cumulative: what is left of a window is a difference of two
 // entries, and the entry that a large cost waits for is found by binary search.
 //
-// An entry is a narrow cell (16 bits of tick, 16 of units) while all ticks lie
-// within 65 s and all units within 65,535, else a wide one (32 and 32 bits). Both
-// count modulo their width: ticks are read as ages before the newest tick, units
-// as differences to a base. Up to eight narrow or four wide cells fit into the
+// An entry is a cell, whose form is that of all cells of the history:
+//   - single, 16 bits of tick: each entry is one unit, so that how many there are tells what they
+//     add up to. At most two have the same tick: nearly all histories are like that.
+//   - narrow, 16 bits of tick and 16 of units: all that one tick admitted.
+//   - wide, 32 bits and 32: for more than 65 s or 65,535 units.
+//
+// All count modulo their width: ticks are read as ages before the newest tick, units
+// as differences to a base. Up to sixteen, eight or four cells fit into the
 // record; more are kept in a tree of chunks with two branches at the
 // record and sixteen at each chunk, so that a cell is found by its position, the
 // front is dropped and the back extended at once, and no cell is ever moved. What nearly
-// every decision asks of a tree of narrow cells is in the record: the oldest tick, and the
-// tail, which are the newest cells; it goes into the tree four cells at a time. Memory is
+// every decision asks of a tree that is not wide is in the record: the oldest tick, and the
+// tail, which are the newest cells; it goes into the tree all at once. Memory is
 // slow, and a tree's ends lie in lines of their own.
 //
 // Invariants:
-//   - ticks grow strictly from entry to entry; so do units.
+//   - ticks grow from entry to entry, strictly unless they are single; so do units.
 //   - entry i, counted from the record's head, is at position head+i of the tree; from the
-//     last position on that is a multiple of tailCells, narrow cells are in the tail instead.
-//   - a tree of narrow cells has more than tailCells entries: so its first leaf is there.
+//     last position on that is a multiple of the tail's cells, they are in the tail instead.
+//   - a tree with a tail has more entries than the tail has room for: so its first leaf is there.
 //   - record.last is not after the newest tick, nor before the one before it.
 type history struct {
 	*record
@@ -47,149 +50,35 @@ func openHistory(r *record, chunks *chunkPool) history {
 	return h
 }
 
-// A record is what a partition keeps of one key. It fills one cache line.
-type record struct {
-	id      Identity
-	last    Instant // when the newest entry's latest hit came
-	horizon uint32  // ms: the longest period that the history has to serve
-	meta    uint32  // number of the lease set plus one, or 0 <<9 | entries in words <<5 | occupied <<4 | wide <<3 | height of the tree
-	// Height 0: the cells, with base 0. Else the tree: branches, tail or head, base, entries.
-	words [inlineWords]uint32
-}
-
-const (
-	inlineWords = 8
-	branches    = 2 // of the record, when its history is a tree
-	tailWord    = 2 // of narrow cells: the newest, those of position p at p%tailCells
-	tailCells   = 4
-	headWord    = 5 // of wide cells: position of the oldest entry
-	baseWord    = 6 // cumulative units before it, modulo the cell's width; of narrow cells its tick, above that
-	countWord   = 7 // entries; of narrow cells the head, above that: no branch of theirs has more positions
-
-	fan      = chunkWords // branches of a chunk
-	fanBits  = 4
-	maxDepth = 7
-
-	heightMask   = wideBit - 1
-	wideBit      = 1 << 3
-	occupiedBit  = 1 << 4 // there is a record here
-	countShift   = 5
-	countMask    = 15 << countShift
-	leasesShift  = 9
-	maxLeaseSets = 1<<(32-leasesShift) - 1
-
-	narrowMask = 0xffff
-	wideMask   = 0xffffffff
-)
-
-func (r *record) height() uint32 { return r.meta & heightMask }
-func (r *record) occupied() bool { return r.meta&occupiedBit != 0 }
-func (r *record) wide() bool     { return r.meta&wideBit != 0 }
-
-func (r *record) entries() uint32 {
-	switch {
-	case r.height() == 0:
-		return r.meta & countMask >> countShift
-	case r.wide():
-		return r.words[countWord]
-	}
-	return r.words[countWord] & narrowMask
-}
-
-func (r *record) setEntries(n uint32) {
-	switch {
-	case r.height() == 0:
-		r.meta = r.meta&^countMask | n<<countShift
-	case r.wide():
-		r.words[countWord] = n
-	default:
-		r.words[countWord] = r.words[countWord]&^narrowMask | n
-	}
-}
-
-// head returns the position of the oldest entry in the tree.
-func (r *record) head() uint32 {
-	if r.wide() {
-		return r.words[headWord]
-	}
-	return r.words[countWord] >> 16
-}
-
-func (r *record) setHead(pos uint32) {
-	if r.wide() {
-		r.words[headWord] = pos
-		return
-	}
-	r.words[countWord] = pos<<16 | r.words[countWord]&narrowMask
-}
-
-// leases returns the number of the key's lease set plus one; 0: none.
-func (r *record) leases() uint32     { return r.meta >> leasesShift }
-func (r *record) setLeases(n uint32) { r.meta = r.meta&(1<<leasesShift-1) | n<<leasesShift }
-
-// clear makes the history empty. Its chunks must have been released.
-func (r *record) clear() { r.meta &^= heightMask | wideBit | countMask }
-
-// base returns the cumulative units before the oldest entry.
-func (r *record) base() uint32 {
-	if r.height() > 0 {
-		return r.words[baseWord] & r.mask()
-	}
-	return 0
-}
-
-// hasTail tells whether the newest cells are in the record, though the history is a tree.
-func (r *record) hasTail() bool { return r.height() > 0 && !r.wide() }
-
-// tailFrom returns the position from which on cells are in the tail and not in the tree.
-func (r *record) tailFrom() uint32 {
-	end := r.head() + r.entries()
-	if r.wide() {
-		return end
-	}
-	return (end - 1) &^ (tailCells - 1)
-}
-
-// mask covers the bits of a tick and of a count of units.
-func (r *record) mask() uint32 {
-	if r.wide() {
-		return wideMask
-	}
-	return narrowMask
-}
-
-// cellsIn returns how many cells fit into the given number of words.
-func (r *record) cellsIn(words uint32) uint32 {
-	if r.wide() {
-		return words / 2
-	}
-	return words
-}
-
-// cell returns entry i as it is stored.
+// cell returns entry i as it is stored. A single one has no units to read: it is one.
 func (h *history) cell(i uint32) (tick, cum uint32) {
-	if h.meta&(wideBit|heightMask) == 0 { // most are in the record, and narrow
-		w := h.words[i]
-		return w >> 16, w & narrowMask
+	if h.meta&(formMask|heightMask) == 0 { // most are single, and in the record
+		return uint32(h.singles()[i]), i + 1
 	}
 	return h.farCell(i)
 }
 
 func (h *history) farCell(i uint32) (tick, cum uint32) {
 	words, at := h.slot(i)
-	if h.wide() {
-		return words[2*at], words[2*at+1]
+	switch h.form() {
+	case single:
+		return uint32(singles(words)[at]), i + 1
+	case narrow:
+		return words[at] >> 16, words[at] & narrowMask
 	}
-	return words[at] >> 16, words[at] & narrowMask
+	return words[2*at], words[2*at+1]
 }
 
 func (h *history) setCell(i, tick, cum uint32) {
 	words, at := h.slot(i)
-	if h.wide() {
+	switch h.form() {
+	case single:
+		singles(words)[at] = uint16(tick)
+	case narrow:
+		words[at] = tick<<16 | cum&narrowMask
+	default:
 		words[2*at], words[2*at+1] = tick, cum
-		return
 	}
-	words[at] = tick<<16 | cum&narrowMask
 }
 
 // units returns how many units entries 0 to i hold.
@@ -220,10 +109,11 @@ func (h *history) age(i uint32) int64 {
 
 // expiry returns when entry i leaves a window of per milliseconds.
 func (h *history) expiry(i uint32, per int64) Instant {
-	if i == h.entries()-1 {
+	age := h.age(i)
+	if age == 0 {
 		return h.last + millis(per)
 	}
-	return millis(h.newest - h.age(i) + per)
+	return millis(h.newest - age + per)
 }
 
 // firstLive returns the oldest entry that a window of per milliseconds still
@@ -257,6 +147,9 @@ func (h *history) firstCovering(from, units uint32) uint32 {
 	if h.units(from) >= units {
 		return from
 	}
+	if h.form() == single {
+		return units - 1
+	}
 	lo, hi := from, h.entries()-1 // lo holds fewer, hi enough
 	for hi-lo > 1 {
 		if mid := lo + (hi-lo)/2; h.units(mid) >= units {
@@ -279,8 +172,8 @@ func (h *history) dropFront(k uint32) {
 		h.clear()
 		return
 	}
-	if h.hasTail() && n-k < inlineWords { // one less than fits, so that it does not go to and fro at each hit
-		h.reencode(false, k)
+	if h.hasTail() && n-k < h.cellsIn(inlineWords) { // one less than fits, so that it does not go to and fro at each hit
+		h.reencode(h.form(), k)
 		return
 	}
 	_, base := h.cell(k - 1)
@@ -288,8 +181,10 @@ func (h *history) dropFront(k uint32) {
 		h.dropInline(k, n, base)
 		return
 	}
-	if !h.wide() {
-		oldest, _ := h.cell(k)
+	switch oldest, _ := h.cell(k); h.form() {
+	case single:
+		base = oldest << 16
+	case narrow:
 		base |= oldest << 16
 	}
 	h.words[baseWord] = base
@@ -305,19 +200,25 @@ func (h *history) dropFront(k uint32) {
 	copy(h.words[:branches], h.words[gone:branches])
 	h.setHead(head + k - gone<<span*per)
 	h.setEntries(n - k)
-	if h.wide() && n-k < inlineWords/2 {
+	if h.form() == wide && n-k < inlineWords/2 {
 		h.compact()
 	}
 }
 
 // dropInline forgets the oldest k of n cells in the record, which hold base units.
 func (h *history) dropInline(k, n, base uint32) {
-	if h.wide() {
-		copy(h.words[:], h.words[2*k:2*n])
-	} else {
+	switch h.form() {
+	case single:
+		copy(h.singles()[:], h.singles()[k:n])
+	case narrow:
 		copy(h.words[:], h.words[k:n])
+	default:
+		copy(h.words[:], h.words[2*k:2*n])
 	}
 	h.setEntries(n - k)
+	if h.form() == single {
+		return
+	}
 	for i := range n - k {
 		tick, cum := h.cell(i)
 		h.setCell(i, tick, cum-base)
@@ -337,19 +238,27 @@ func (h *history) add(units uint32, quantum int64, now Instant) {
 		return
 	}
 	if tick < h.newest {
+		if h.form() == single {
+			h.reencode(narrow, 0)
+			n = h.entries()
+		}
 		h.sharpen()
 	}
-	if !h.wide() && !h.fitsNarrow(tick, h.total(), units, now) {
-		h.reencode(true, 0)
+	if f := h.formWith(tick, units, now); f != h.form() {
+		h.reencode(f, 0)
+		n = h.entries()
 	}
 	_, cum := h.cell(n - 1)
 	switch {
-	case tick <= h.newest:
-		h.setCell(n-1, uint32(h.newest), cum+units)
-		h.last = max(h.last, now)
-	default:
+	case tick > h.newest:
 		h.push(uint32(tick), cum+units)
 		h.last, h.newest = max(now, millis(h.newest)), tick
+	case h.form() == single:
+		h.push(uint32(h.newest), cum+units)
+		h.last = max(h.last, now)
+	default:
+		h.setCell(n-1, uint32(h.newest), cum+units)
+		h.last = max(h.last, now)
 	}
 }
 
@@ -375,20 +284,41 @@ func (h *history) trim(units uint32) (trimmed bool) {
 	if surplus <= 0 || surplus < int64(h.units(0)) {
 		return false
 	}
-	h.dropFront(h.firstCovering(0, uint32(surplus)+1))
-	return true
+	k := h.firstCovering(0, uint32(surplus)+1)
+	for k > 0 && h.age(k) == h.age(k-1) { // what one tick admitted stays together
+		k--
+	}
+	h.dropFront(k)
+	return k > 0
 }
 
-// fitsNarrow tells whether narrow cells can also hold a new entry.
-func (h *history) fitsNarrow(tick int64, total, units uint32, now Instant) bool {
-	return uint64(total)+uint64(units) <= narrowMask && tick-h.newest+h.age(0) <= narrowMask && tick-now.ceilMillis() <= narrowMask
+// formWith returns the form in which the history can also hold new units. It never goes back to
+// a smaller one.
+func (h *history) formWith(tick int64, units uint32, now Instant) form {
+	total := uint64(h.total()) + uint64(units)
+	switch {
+	case h.form() == wide || total > narrowMask || tick-h.newest+h.age(0) > narrowMask || tick-now.ceilMillis() > narrowMask:
+		return wide
+	case h.form() == narrow || units > 1 || tick <= h.newest && h.ofNewest(mostOfTick) || h.height() > 0 && h.head()+h.entries() == maxSingle:
+		return narrow
+	}
+	return single
+}
+
+// ofNewest tells whether so many single cells have the newest tick.
+func (h *history) ofNewest(cells uint32) bool {
+	n := h.entries()
+	return n >= cells && h.age(n-cells) == 0
 }
 
 // start makes the first entry of an empty history.
 func (h *history) start(tick int64, units uint32, now Instant) {
 	h.clear()
-	if units > narrowMask || tick-now.ceilMillis() > narrowMask {
-		h.meta |= wideBit
+	switch {
+	case units > narrowMask || tick-now.ceilMillis() > narrowMask:
+		h.setForm(wide)
+	case units > 1:
+		h.setForm(narrow)
 	}
 	h.last, h.newest = now, tick
 	h.push(uint32(tick), units)
@@ -408,18 +338,20 @@ func (h *history) push(tick, cum uint32) {
 	h.setCell(n, tick, cum)
 }
 
-// reencode writes the history anew from entry first on, with wide or narrow cells, in the
-// smallest form. Narrow cells must suffice if they are asked for.
-func (h *history) reencode(wide bool, first uint32) {
+// reencode writes the history anew from entry first on, with cells of form f, in the
+// smallest way. They must suffice.
+func (h *history) reencode(f form, first uint32) {
 	n := h.entries()
 	old := *h.record
 	from := history{&old, h.chunks, h.newest}
 	h.clear()
-	if wide {
-		h.meta |= wideBit
-	}
+	h.setForm(f)
 	before := from.unitsBefore(first)
 	for i := first; i < n; i++ {
+		if f != single && i > first && from.age(i) == from.age(i-1) { // they were single
+			h.setCell(h.entries()-1, uint32(h.newest-from.age(i)), from.units(i)-before)
+			continue
+		}
 		h.push(uint32(h.newest-from.age(i)), from.units(i)-before)
 	}
 	from.releaseTree()
@@ -428,11 +360,14 @@ func (h *history) reencode(wide bool, first uint32) {
 // compact brings a history that has become small back into its record.
 func (h *history) compact() {
 	n := h.entries()
-	if n == 0 || h.height() == 0 || n > inlineWords {
+	if n == 0 || h.height() == 0 {
 		return
 	}
-	wide := h.total() > narrowMask || h.age(0) > narrowMask || h.newest-h.last.ceilMillis() > narrowMask
-	if !wide || n <= inlineWords/2 {
-		h.reencode(wide, 0)
+	f := h.form()
+	if f == wide && h.total() <= narrowMask && h.age(0) <= narrowMask && h.newest-h.last.ceilMillis() <= narrowMask {
+		f = narrow
+	}
+	if n <= inlineWords*2>>f {
+		h.reencode(f, 0)
 	}
 }

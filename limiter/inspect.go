@@ -35,8 +35,15 @@ func (t *Table) Inspect(k Key, now Instant) (KeyState, bool) {
 	if n := h.entries(); n-from > MaxInspected {
 		from = n - MaxInspected
 	}
+	for ; from > 0 && from < h.entries() && h.age(from) == h.age(from-1); from-- {
+	}
 	for i := from; i < h.entries(); i++ {
-		ks.History = append(ks.History, Entry{millis(h.newest - h.age(i)), h.units(i) - h.unitsBefore(i)})
+		e := Entry{millis(h.newest - h.age(i)), h.units(i) - h.unitsBefore(i)}
+		if n := len(ks.History); n > 0 && ks.History[n-1].At == e.At {
+			ks.History[n-1].Units += e.Units
+			continue
+		}
+		ks.History = append(ks.History, e)
 	}
 	if set := p.sets.of(r); set != nil {
 		ks.Leases = set.live.at(now)

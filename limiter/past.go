@@ -36,7 +36,7 @@ func (h *history) tell(p *past, since Instant) {
 	before := h.unitsBefore(from)
 	for i := from; i < n; i++ {
 		cum := h.units(i)
-		p.entries = append(p.entries, entry{h.newest - h.age(i), min(cum-before, MaxLimit)})
+		p.add(entry{h.newest - h.age(i), min(cum-before, MaxLimit)})
 		before = cum
 	}
 }
@@ -51,14 +51,34 @@ func (h *history) rebuild(p *past) {
 		return
 	}
 	h.last, h.newest = p.last, p.entries[n-1].tick
-	if p.total() > narrowMask || h.newest-p.entries[0].tick > narrowMask || h.newest-h.last.ceilMillis() > narrowMask {
-		h.meta |= wideBit
-	}
+	f := p.form()
+	h.setForm(f)
 	cum := uint32(0)
 	for _, e := range p.entries {
+		if f == single {
+			for range e.units {
+				h.push(uint32(e.tick), 0)
+			}
+			continue
+		}
 		cum += e.units
 		h.push(uint32(e.tick), cum)
 	}
+}
+
+// form returns the smallest form of cells that can hold p, which has entries.
+func (p *past) form() form {
+	newest, total, most := p.entries[len(p.entries)-1].tick, p.total(), uint32(0)
+	for _, e := range p.entries {
+		most = max(most, e.units)
+	}
+	switch {
+	case total > narrowMask || newest-p.entries[0].tick > narrowMask || newest-p.last.ceilMillis() > narrowMask:
+		return wide
+	case most > mostOfTick || total > maxSingle:
+		return narrow
+	}
+	return single
 }
 
 func (p *past) total() (units uint64) {

@@ -8,44 +8,61 @@ import (
 )
 
 // The quick way decides and counts as the general one does, which Explain always takes: for
-// histories that grow, roll and run dry, in the record and in trees of every height that narrow
-// cells have.
+// histories that grow, roll and run dry, in the record and in trees of every height, with cells of
+// every form; and for some whose cells stay single for as long as there is a place for them.
 func TestQuickEqualsTheGeneralWay(t *testing.T) {
 	for _, w := range []Window{{20, time.Second}, {40, 500 * time.Millisecond}, {600, time.Minute}, {9_000, 65 * time.Second}, {70_000, 66 * time.Second}} {
-		tier := mustTier(t, w)
-		random := rand.New(rand.NewPCG(uint64(w.Limit), 1))
-		quick, general := tableOfOne(t, w.Limit), tableOfOne(t, w.Limit)
-		key, now := Key{ID: Identity{1, 1}}, Instant(time.Hour)
-		highest := uint32(0)
-		for i := range 60_000 {
-			gap := time.Duration(random.Int64N(int64(2 * w.Per / time.Duration(w.Limit))))
-			switch random.IntN(2000) {
-			case 0:
-				gap = w.Per // all expires
-			case 1:
-				gap = w.Per / 2
-			case 2, 3, 4, 5, 6, 7, 8, 9:
-				gap = 0
-			}
-			if now = now.Add(gap); random.IntN(4) == 0 {
-				now = millis(now.floorMillis()) // when something expires, to the nanosecond
-			}
-			cost := Cost(1)
-			if random.IntN(50) == 0 {
-				cost = Cost(random.IntN(30))
-			}
-			want, _ := general.Explain(key, tier, cost, now)
-			if got := quick.Check(key, tier, cost, now); got != want {
-				t.Fatalf("%v, step %d: %+v, in general %+v", w, i, got, want)
-			}
-			highest = max(highest, quick.partitions[0].records.find(key.ID).height())
+		quickEqualsTheGeneralWay(t, w, false)
+		quickEqualsTheGeneralWay(t, w, true)
+	}
+}
+
+func quickEqualsTheGeneralWay(t *testing.T, w Window, singles bool) {
+	t.Helper()
+	tier := mustTier(t, w)
+	random := rand.New(rand.NewPCG(uint64(w.Limit), 1))
+	quick, general := tableOfOne(t, w.Limit), tableOfOne(t, w.Limit)
+	key, now := Key{ID: Identity{1, 1}}, Instant(time.Hour)
+	highest, forms := uint32(0), [3]int{}
+	for i := range 60_000 {
+		gap := time.Duration(random.Int64N(int64(2 * w.Per / time.Duration(w.Limit))))
+		switch random.IntN(2000) {
+		case 0:
+			gap = w.Per // all expires
+		case 1:
+			gap = w.Per / 2
+		case 2, 3, 4, 5, 6, 7, 8, 9:
+			gap = 0
 		}
-		if a, b := quick.partitions[0].chunks.used, general.partitions[0].chunks.used; a != b {
-			t.Errorf("%v: %d chunks in use, in general %d", w, a, b)
+		if singles {
+			gap = max(gap, 600*time.Microsecond) // at most two in a tick
+			if w.Limit == 9_000 {
+				gap = min(gap, 15*time.Millisecond) // some nine thousand are live, until the end
+			}
 		}
-		if w.Limit == 9_000 && highest < 3 {
-			t.Errorf("%v: the tree grew to height %d only", w, highest)
+		if now = now.Add(gap); !singles && random.IntN(4) == 0 {
+			now = millis(now.floorMillis()) // when something expires, to the nanosecond
 		}
+		cost := Cost(1)
+		if !singles && random.IntN(50) == 0 {
+			cost = Cost(random.IntN(30))
+		}
+		want, _ := general.Explain(key, tier, cost, now)
+		if got := quick.Check(key, tier, cost, now); got != want {
+			t.Fatalf("%v, step %d: %+v, in general %+v", w, i, got, want)
+		}
+		r := quick.partitions[0].records.find(key.ID)
+		highest = max(highest, r.height())
+		forms[r.form()]++
+	}
+	if a, b := quick.partitions[0].chunks.used, general.partitions[0].chunks.used; a != b {
+		t.Errorf("%v: %d chunks in use, in general %d", w, a, b)
+	}
+	if w.Limit == 9_000 && highest < 3 {
+		t.Errorf("%v: the tree grew to height %d only", w, highest)
+	}
+	if singles && w.Limit < 9_000 && forms != [3]int{single: 60_000} || singles && w.Limit == 9_000 && (forms[single] == 0 || forms[narrow] == 0) {
+		t.Errorf("%v: after so many steps the cells were single, narrow, wide: %v", w, forms)
 	}
 }
 

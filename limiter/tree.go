@@ -11,7 +11,7 @@ func (h *history) slot(i uint32) (words []uint32, at uint32) {
 	}
 	pos := h.head() + i
 	if pos >= h.tailFrom() && h.hasTail() {
-		return h.words[tailWord:], pos % tailCells
+		return h.words[tailWord:], pos % h.cellsIn(tailWords)
 	}
 	return h.place(pos)
 }
@@ -66,28 +66,30 @@ func (h *history) plant() {
 	cells := h.words
 	copy(h.chunks.at(ref)[:], cells[:])
 	n := h.entries()
+	oldest, _ := h.cell(0)
 	h.meta++
 	h.words = [inlineWords]uint32{0: ref}
 	h.setEntries(n)
 	if h.hasTail() {
-		copy(h.words[tailWord:], cells[inlineWords-tailCells:])
-		h.words[baseWord] = cells[0] &^ narrowMask
+		copy(h.words[tailWord:], cells[inlineWords-tailWords:])
+		h.words[baseWord] = oldest << 16
 	}
 }
 
 // makeRoom makes sure that position pos, which is behind the last, has a place.
 func (h *history) makeRoom(pos uint32) {
-	if h.wide() {
+	if h.form() == wide {
 		h.extend(pos)
 		return
 	}
-	if pos%tailCells != 0 {
+	room := h.cellsIn(tailWords)
+	if pos%room != 0 {
 		return
 	}
 	// The tail begins anew: what it holds goes into the tree.
-	h.extend(pos - tailCells)
-	words, at := h.place(pos - tailCells)
-	copy(words[at:], h.words[tailWord:tailWord+tailCells])
+	h.extend(pos - room)
+	words, at := h.place(pos - room)
+	copy(words[at/(room/tailWords):], h.words[tailWord:tailWord+tailWords])
 }
 
 // extend makes sure that the tree has a leaf for position pos, which is at most

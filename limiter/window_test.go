@@ -73,15 +73,20 @@ func randomBytes(seed uint64, n int) []byte {
 }
 
 // TestDeepHistories fills histories until their trees are three chunks high and lets
-// them drain, with narrow and with wide cells, and compares them with the naive list
+// them drain, with cells of every form, and compares them with the naive list
 // every now and then.
 func TestDeepHistories(t *testing.T) {
-	tiers := []Window{
-		{9_000, 30 * time.Second}, // narrow cells
-		{9_000, 2 * time.Minute},  // wide cells
-		{10_000, 6 * time.Second}, // sliding: as much leaves as comes
-	}
-	for _, w := range tiers {
+	for _, test := range []struct {
+		Window
+		form form
+	}{
+		{Window{9_000, 30 * time.Second}, single},
+		{Window{9_000, 30 * time.Second}, narrow},
+		{Window{9_000, 2 * time.Minute}, wide},
+		{Window{10_000, 6 * time.Second}, single}, // sliding: as much leaves as comes
+		{Window{10_000, 6 * time.Second}, narrow},
+	} {
+		w := test.Window
 		tier, err := NewTier(TierSpec{Name: "deep", Windows: []Window{w, {7_000, w.Per / 3}}})
 		if err != nil {
 			t.Fatal(err)
@@ -93,10 +98,13 @@ func TestDeepHistories(t *testing.T) {
 		highest := uint32(0)
 		for i := range 13_000 {
 			now = now.Add(time.Duration(i*i%5) * 500 * time.Microsecond)
+			cost := Cost(1 + i%3/2)
+			if test.form == single {
+				now, cost = now.Add(500*time.Microsecond), 1
+			}
 			if i%3_001 == 0 {
 				now = now.Add(w.Per / 4)
 			}
-			cost := Cost(1 + i%3/2)
 			before := o.clone()
 			got := table.Check(key, tier, cost, now)
 			if i%193 == 0 {
@@ -115,6 +123,9 @@ func TestDeepHistories(t *testing.T) {
 		}
 		if highest < 3 {
 			t.Errorf("%v: the tree grew to height %d only", w, highest)
+		}
+		if f := table.partitions[0].records.find(key.ID).form(); f != test.form {
+			t.Errorf("%v: the cells are of form %d in the end, want %d", w, f, test.form)
 		}
 		table.Sweep(now.Add(w.Per), 10)
 		if p := &table.partitions[0]; table.Keys() != 0 || p.chunks.used != 0 || p.records.pages != nil {

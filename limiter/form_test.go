@@ -1,0 +1,71 @@
+package limiter
+
+import (
+	"testing"
+	"time"
+)
+
+// What a decision has read of a history is read again when its cells change their form: two single
+// ones of one tick become one narrow one, and places shift.
+func TestReadingsFollowAChangeOfForm(t *testing.T) {
+	tier := mustTier(t, Window{5, 100 * time.Millisecond}, Window{10, time.Minute})
+	table := tableOfOne(t, 10)
+	key, start := Key{ID: Identity{1, 1}}, Instant(time.Hour)
+	for _, at := range []time.Duration{1, 7, 7} {
+		table.Check(key, tier, 1, start.Add(at*time.Millisecond))
+	}
+	got := table.Check(key, tier, 2, start.Add(200*time.Millisecond))
+	want := Decision{Allowed: true, Exactness: Exact, Limit: 5, Remaining: 3, Reset: 100 * time.Millisecond, Permit: forEver}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if f := table.partitions[0].records.find(key.ID).form(); f != narrow {
+		t.Errorf("the cells are of form %d", f)
+	}
+}
+
+// However they are kept, units of one tick are one entry to whoever looks.
+func TestUnitsOfOneTickAreOneEntry(t *testing.T) {
+	tier := mustTier(t, Window{100, time.Minute})
+	for hits, form := range map[int]form{1: single, 2: single, 3: narrow} {
+		table := tableOfOne(t, 100)
+		key, now := Key{ID: Identity{1, 1}}, Instant(time.Hour)
+		for range hits {
+			table.Check(key, tier, 1, now)
+		}
+		if f := table.partitions[0].records.find(key.ID).form(); f != form {
+			t.Errorf("%d hits: the cells are of form %d, want %d", hits, f, form)
+		}
+		state, _ := table.Inspect(key, now)
+		if len(state.History) != 1 || state.History[0].Units != uint32(hits) {
+			t.Errorf("%d hits: %+v", hits, state.History)
+		}
+		var p past
+		s := &table.partitions[0].state
+		h := s.history(s.records.find(key.ID))
+		h.tell(&p, 0)
+		if len(p.entries) != 1 || p.entries[0].units != uint32(hits) {
+			t.Errorf("%d hits: told %+v", hits, p.entries)
+		}
+	}
+}
+
+// Surplus units go a tick at a time, in every form: so copies that keep a history otherwise agree.
+func TestTrimmingLeavesTicksWhole(t *testing.T) {
+	for _, f := range []form{single, narrow, wide} {
+		table := tableOfOne(t, 100)
+		s := &table.partitions[0].state
+		h := s.history(s.claim(Identity{1, 1}))
+		start := Instant(time.Hour)
+		for _, at := range []time.Duration{1, 1, 2, 3, 4, 4} {
+			h.add(1, 1, start.Add(at*time.Millisecond))
+		}
+		h.reencode(f, 0)
+		for _, step := range []struct{ most, left uint32 }{{6, 6}, {5, 6}, {4, 4}, {3, 3}, {1, 2}} {
+			h.trim(step.most)
+			if h.total() != step.left {
+				t.Errorf("form %d: %d units are left of those that exceed %d, want %d", f, h.total(), step.most, step.left)
+			}
+		}
+	}
+}
