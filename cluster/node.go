@@ -65,7 +65,7 @@ type Node struct {
 // go together.
 const (
 	maxBehind = 10 * time.Millisecond
-	copyAfter = 4 * time.Millisecond
+	copyAfter = 6 * time.Millisecond
 )
 
 // Start starts a node's part: when it returns the node listens, and joins in the background.
