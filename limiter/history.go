@@ -264,7 +264,7 @@ func (h *history) add(units uint32, quantum int64, now Instant) {
 
 // sharpen moves the newest tick, which a coarser quantum has put off, to the millisecond
 // of its latest hit. Otherwise all hits until then would be one entry, and none would
-// expire before the last.
+// expire before the last. Cells must not be single.
 func (h *history) sharpen() {
 	n := h.entries()
 	tick := h.last.ceilMillis()

@@ -2,7 +2,8 @@ package limiter
 
 import "time"
 
-// MaxInspected is how many entries of a history Inspect returns at most: the newest.
+// MaxInspected is how many entries of a history Inspect returns at most: the newest, or all of so
+// many cells if these are fewer.
 const MaxInspected = 1000
 
 // A KeyState is what a partition knows of one key.

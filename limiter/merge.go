@@ -80,9 +80,9 @@ func (s *state) unite(id Identity, told *past, now Instant) {
 	var own past
 	h.tell(&own, 0)
 	u := unite(&own, told)
+	u.forget(now)
 	u.trim(s.largest)
 	h.rebuild(u)
-	h.dropFront(h.firstLive(int64(h.horizon), now))
 }
 
 // mergeLeases unites the leases of a key with those of another holder.

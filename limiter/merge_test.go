@@ -187,3 +187,22 @@ func TestMergeKeepsWhatALargerTierCounts(t *testing.T) {
 		t.Errorf("%d remain of 600 after 61", d.Remaining)
 	}
 }
+
+// What a holder that stood still admitted more than 2³² ms ago has expired: it is not counted.
+func TestMergeOfLongAgo(t *testing.T) {
+	tier := mustTier(t, Window{10, 30 * 24 * time.Hour})
+	key, now := Key{0, Identity{1, 1}}, Instant(100*24*time.Hour)
+	winner, loser := sharedTable(t, Config{}), sharedTable(t, Config{})
+	winner.Permit(0, forEver)
+	loser.Permit(0, forEver)
+	loser.Check(key, tier, 5, now)
+	now = now.Add(50 * 24 * time.Hour)
+	winner.Check(key, tier, 1, now)
+	b, _ := loser.Snapshot(nil, 0, 0)
+	if err := winner.Merge(0, b, 0, 0, 0, now); err != nil {
+		t.Fatal(err)
+	}
+	if d := winner.Check(key, tier, 0, now); d.Remaining != 9 {
+		t.Errorf("%d remain of 10 after 1", d.Remaining)
+	}
+}

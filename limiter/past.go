@@ -8,7 +8,7 @@ import (
 // A past is what a history tells, apart from how it is kept: in this form it travels and
 // is united with another.
 //
-// Invariants, as for a history: ticks grow strictly, units are positive, and last is not
+// Invariants: ticks grow strictly, units are positive, and last is not
 // after the newest tick, nor before the one before it. No entry has more than MaxLimit
 // units, which fill every window.
 type past struct {
@@ -131,6 +131,17 @@ func unite(a, b *past) *past {
 	}
 	u.settle()
 	return u
+}
+
+// forget drops what has expired at now. What was long ago has to go before a history is made of
+// it, where ages are modulo 2³² ms.
+func (p *past) forget(now Instant) {
+	for len(p.entries) > 1 && millis(p.entries[0].tick+p.horizon) <= now {
+		p.entries = p.entries[1:]
+	}
+	if len(p.entries) == 1 && p.last+millis(p.horizon) <= now {
+		p.entries = nil
+	}
 }
 
 // trim forgets the oldest entries as long as the rest holds at least so many units.

@@ -79,8 +79,8 @@ func (r *record) setEntries(n uint32) {
 	}
 }
 
-// head returns the position of the oldest entry in the tree. It is less than what one branch has,
-// which is at most 65,536.
+// head returns the position of the oldest entry in the tree. It is less than what one branch has:
+// at most 65,536 cells that are not wide.
 func (r *record) head() uint32 {
 	if r.form() == wide {
 		return r.words[headWord]

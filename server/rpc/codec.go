@@ -74,6 +74,11 @@ func (in *batchRequest) receive(b mem.Buffer) {
 	in.err = in.judge(items, ok, descriptorOf[sluicev1.CheckBatchRequest])
 }
 
+func (in *batchRequest) wipe() {
+	in.held.wipe()
+	in.forget()
+}
+
 // streamRequest is a CheckStreamRequest.
 type streamRequest struct {
 	held
@@ -89,17 +94,9 @@ func (in *streamRequest) receive(b mem.Buffer) {
 	in.err = in.judge(items, ok, descriptorOf[sluicev1.CheckStreamRequest])
 }
 
-// keptChecks is how many checks a stream has memory for between its batches, at most.
-const keptChecks = 4096
-
-// reset makes in ready for the next request, with the memory that it has.
-func (in *streamRequest) reset() {
-	checks := in.checks
-	if cap(checks) > keptChecks {
-		checks = nil
-	}
-	clear(checks)
-	*in = streamRequest{batch: batch{checks: checks[:0]}}
+func (in *streamRequest) wipe() {
+	in.held.wipe()
+	in.forget()
 }
 
 // judge returns what is wrong with a list of so many items, which parsed or did not.

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"sync"
 	"unicode/utf8"
 	"unsafe"
 
@@ -114,12 +115,35 @@ func (m *batch) parse(b []byte, number protowire.Number, other func(*wireField))
 			continue
 		}
 		if m.checks == nil { // room for as many as there are if all are as long
-			m.checks = make([]check, 0, min(len(b)/(len(item)+2)+1, maxBatch))
+			m.checks = newChecks(min(len(b)/(len(item)+2)+1, maxBatch))
 		}
 		m.checks = append(m.checks, check{})
 		ok = m.checks[len(m.checks)-1].parse(item)
 	}
 	return items, ok
+}
+
+// keptChecks bounds the memory for checks that is kept when a batch is over: for so many.
+const keptChecks = 4096
+
+var spentChecks sync.Pool // of *[]check, of which all are zero
+
+// newChecks returns an empty list with room for so many checks.
+func newChecks(most int) []check {
+	if kept, _ := spentChecks.Get().(*[]check); kept != nil && cap(*kept) >= most {
+		return (*kept)[:0]
+	}
+	return make([]check, 0, most)
+}
+
+// forget makes m empty, as its strings do not outlive the call, and leaves its memory to the next batch.
+func (m *batch) forget() {
+	clear(m.checks)
+	if n := cap(m.checks); n > 0 && n <= keptChecks {
+		checks := m.checks[:0]
+		spentChecks.Put(&checks)
+	}
+	*m = batch{}
 }
 
 // Bounds on the length of lists.

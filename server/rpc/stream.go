@@ -83,7 +83,7 @@ func (b *batches) serve() (err error) {
 	defer b.later.Wait()
 	in := new(streamRequest)
 	for {
-		in.reset()
+		*in = streamRequest{}
 		if err := b.stream.RecvMsg(in); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
