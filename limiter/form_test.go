@@ -69,3 +69,28 @@ func TestTrimmingLeavesTicksWhole(t *testing.T) {
 		}
 	}
 }
+
+// When single cells have no place left in the tree, which a history of more than half of them comes to as it
+// slides, the next hit finds another form, also the quick way.
+func TestSingleCellsWithoutAPlaceBecomeNarrow(t *testing.T) {
+	tier := mustTier(t, Window{10_000, time.Minute})
+	table := tableOfOne(t, 10_000)
+	key, now := Key{ID: Identity{1, 1}}, Instant(time.Hour)
+	for steps := 0; ; steps++ {
+		table.Check(key, tier, 1, now)
+		r := table.partitions[0].records.find(key.ID)
+		if r.form() != single || steps > 2*maxSingle {
+			t.Fatalf("step %d: form %d, and the last place was not taken", steps, r.form())
+		}
+		if r.height() > 0 && r.head()+r.entries() == maxSingle {
+			break
+		}
+		now = now.Add(7 * time.Millisecond)
+	}
+	before := table.partitions[0].records.find(key.ID).entries()
+	d := table.Check(key, tier, 1, now.Add(time.Millisecond)) // and nothing expires meanwhile
+	r := table.partitions[0].records.find(key.ID)
+	if !d.Allowed || d.Remaining != 10_000-before-1 || r.entries() != before+1 || r.form() != narrow {
+		t.Errorf("%+v; %d entries after %d, of form %d", d, r.entries(), before, r.form())
+	}
+}
