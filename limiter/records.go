@@ -33,7 +33,7 @@ type outline struct {
 }
 
 const (
-	pageRecords = 64 // 4 KiB: what a partition takes at a time
+	pageRecords = 128 // 8 KiB: what a partition takes at a time
 
 	// The table grows by an eighth when more than fullNum/fullDen of its slots are taken.
 	fullNum, fullDen = 12, 16
