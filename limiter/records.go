@@ -26,15 +26,16 @@ type records struct {
 // An outline says where the slots are. It does not change once it is told.
 type outline struct {
 	arena *arena[record]
-	pages []uint32 // first lines of the pages; slot i is line i%pageRecords of page i/pageRecords
+	pages []uint32 // first lines of the pages; slot i is line i%PageRecords of page i/PageRecords
 	homes uint32   // slots that are homes; the rest, at the end, take what runs over
 	// told is where those find it who look without the partition's lock; nil: nobody does.
 	told *atomic.Pointer[outline]
 }
 
-const (
-	pageRecords = 128 // 8 KiB: what a partition takes at a time
+// PageRecords is how many places for a key a partition takes at a time: 8 KiB.
+const PageRecords = 128
 
+const (
 	// The table grows by an eighth when more than fullNum/fullDen of its slots are taken.
 	fullNum, fullDen = 12, 16
 	growth           = 8
@@ -58,10 +59,10 @@ func (o *outline) tell() {
 // untold returns the outline for a state that nobody else sees any more.
 func (o *outline) untold() *outline { return &outline{arena: o.arena, pages: o.pages, homes: o.homes} }
 
-func (o *outline) slots() uint32 { return uint32(len(o.pages)) * pageRecords }
+func (o *outline) slots() uint32 { return uint32(len(o.pages)) * PageRecords }
 
 // at returns slot i.
-func (o *outline) at(i uint32) *record { return o.arena.at(o.pages[i/pageRecords] + i%pageRecords) }
+func (o *outline) at(i uint32) *record { return o.arena.at(o.pages[i/PageRecords] + i%PageRecords) }
 
 func (o *outline) home(id Identity) uint32 { return homeAmong(o.homes, id) }
 
@@ -147,7 +148,7 @@ func (t *records) remove(i uint32) {
 // in the middle of one what is left crowds at the end of the table.
 func (t *records) shrink() {
 	if t.n*2 < t.slots() {
-		if pages := int(t.n*fullDen/fullNum/pageRecords) + 1; pages < len(t.pages) {
+		if pages := int(t.n*fullDen/fullNum/PageRecords) + 1; pages < len(t.pages) {
 			t.resize(pages)
 		}
 	}
@@ -155,7 +156,7 @@ func (t *records) shrink() {
 
 // layout returns how many slots and homes so many pages have.
 func layout(pages int) (slots, homes uint32) {
-	slots = uint32(pages) * pageRecords
+	slots = uint32(pages) * PageRecords
 	return slots, slots - max(1, slots/spareShare)
 }
 
@@ -214,7 +215,7 @@ func (t *records) resize(pages int) {
 // takePage returns a page of free slots.
 func (t *records) takePage() uint32 {
 	page := t.arena.take()
-	for i := range uint32(pageRecords) {
+	for i := range uint32(PageRecords) {
 		*t.arena.at(page + i) = record{}
 	}
 	return page

@@ -12,7 +12,7 @@ import (
 // its order with its invariants, with hashes that collide much.
 func TestRecordsEqualAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		table := newRecords(newArena[record](pageRecords), nil)
+		table := newRecords(newArena[record](PageRecords), nil)
 		want := make(map[Identity]Instant)
 		spread := rapid.SampledFrom([]uint64{1, 4, 40, 4000}).Draw(rt, "spread")
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
@@ -86,12 +86,12 @@ func checkOrder(t failer, table *records) {
 // Memory follows what is held: a table that grew large and was emptied gives all pages
 // back, and one that fills stays within an eighth of what it needs.
 func TestRecordsGiveMemoryBack(t *testing.T) {
-	a := newArena[record](pageRecords)
+	a := newArena[record](PageRecords)
 	table := newRecords(a, nil)
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range 50_000 {
 		table.insert(Identity{r.Uint64(), r.Uint64()})
-		if most := table.n*fullDen/fullNum*(growth+1)/growth + 2*pageRecords; table.slots() > most {
+		if most := table.n*fullDen/fullNum*(growth+1)/growth + 2*PageRecords; table.slots() > most {
 			t.Fatalf("%d slots for %d records", table.slots(), i+1)
 		}
 	}
@@ -105,7 +105,7 @@ func TestRecordsGiveMemoryBack(t *testing.T) {
 		}
 		table.shrink()
 		checkOrder(t, &table)
-		if table.slots() > table.n*2+2*pageRecords {
+		if table.slots() > table.n*2+2*PageRecords {
 			t.Fatalf("%d slots for %d records", table.slots(), table.n)
 		}
 	}

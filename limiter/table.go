@@ -80,7 +80,7 @@ func NewTable(c Config) (*Table, error) {
 		largest: c.LargestLimit, maxBehind: c.MaxBehind,
 	}
 	t.marks.words, t.marks.wake = make([]atomic.Uint64, (c.Partitions+63)/64), c.Wake
-	t.records, t.chunks = newArena[record](pageRecords), newArena[chunk](pageChunks)
+	t.records, t.chunks = newArena[record](PageRecords), newArena[chunk](pageChunks)
 	t.outlines = make([]atomic.Pointer[outline], c.Partitions)
 	for i := range t.partitions {
 		t.partitions[i].state = t.newState()

@@ -363,12 +363,12 @@ const (
 )
 
 // sweepStep is at how many places for a key a sweep looks, if the table holds so many keys, of
-// so many at most. Up to half of the places are free, and of a partition up to 64 more.
+// so many at most. Up to half of the places are free, and of a partition up to a page more.
 func sweepStep(keys, most int) int {
 	if keys > most-most/10 {
 		return sweepKeys
 	}
-	return min(sweepKeys, (2*keys+64*min(keys, Partitions))/sweepSteps+1)
+	return min(sweepKeys, (2*keys+limiter.PageRecords*min(keys, Partitions))/sweepSteps+1)
 }
 
 // sweep forgets idle keys until ctx ends.
