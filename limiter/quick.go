@@ -4,9 +4,9 @@ import "time"
 
 // quick counts what most requests are: one that is allowed, of a plain tier with the window w,
 // for a key whose history is not wide, serves that window, and either fits into its record or
-// is a tree of which nothing expires. It is what readings do, without their generality, for a third of the time; the
-// tests cannot tell them apart. It returns false, having changed nothing, if the request is
-// another.
+// is a tree of which nothing expires. It is what readings do, without their generality, for a
+// third of the time; the tests cannot tell them apart. It returns false, having changed nothing,
+// if the request is another.
 func (r *record) quick(w *window, cost Cost, now Instant, chunks *chunkPool, d *Decision) bool {
 	if int64(r.horizon) != w.per || cost-1 >= narrowMask || r.last+millis(w.per) <= now {
 		return false
@@ -124,8 +124,7 @@ func (r *record) quickTail(w *window, cost Cost, now Instant, chunks *chunkPool,
 	n := r.entries()
 	end := r.head() + n
 	singles := r.form() == single
-	room := r.cellsIn(tailWords)
-	at := (end - 1) % room // of the newest cell in the tail
+	at := (end - 1) % r.cellsIn(tailWords) // of the newest cell in the tail
 	var newestTick uint16
 	used := n
 	if singles {
@@ -150,17 +149,7 @@ func (r *record) quickTail(w *window, cost Cost, now Instant, chunks *chunkPool,
 		cell := &r.words[tailWord+at]
 		*cell = *cell&^narrowMask | (*cell+uint32(cost))&narrowMask
 	} else {
-		at = end % room
-		if at == 0 {
-			h := history{record: r, chunks: chunks}
-			h.makeRoom(end)
-		}
-		if singles {
-			r.tail()[at] = uint16(tick)
-		} else {
-			r.words[tailWord+at] = uint32(tick)<<16 | (used+r.words[baseWord])&narrowMask
-		}
-		r.words[countWord]++
+		r.appendTail(end, uint32(tick), used+r.words[baseWord], chunks)
 	}
 	if tick == newest {
 		r.last = max(r.last, now)
@@ -171,4 +160,19 @@ func (r *record) quickTail(w *window, cost Cost, now Instant, chunks *chunkPool,
 	d.Limit, d.Remaining = w.limit, w.limit-used
 	d.Reset = time.Duration(oldest+w.per-nowMillis) * time.Millisecond
 	return true
+}
+
+// appendTail adds a cell at position end, which is the one behind the last.
+func (r *record) appendTail(end, tick, cum uint32, chunks *chunkPool) {
+	at := end % r.cellsIn(tailWords)
+	if at == 0 {
+		h := history{record: r, chunks: chunks}
+		h.makeRoom(end)
+	}
+	if r.form() == single {
+		r.tail()[at] = uint16(tick)
+	} else {
+		r.words[tailWord+at] = tick<<16 | cum&narrowMask
+	}
+	r.words[countWord]++
 }
