@@ -207,17 +207,15 @@ func (h *history) dropFront(k uint32) {
 
 // dropInline forgets the oldest k of n cells in the record, which hold base units.
 func (h *history) dropInline(k, n, base uint32) {
+	h.setEntries(n - k)
 	switch h.form() {
 	case single:
 		copy(h.singles()[:], h.singles()[k:n])
+		return // the place of such a cell is all that it counts
 	case narrow:
 		copy(h.words[:], h.words[k:n])
 	default:
 		copy(h.words[:], h.words[2*k:2*n])
-	}
-	h.setEntries(n - k)
-	if h.form() == single {
-		return
 	}
 	for i := range n - k {
 		tick, cum := h.cell(i)
