@@ -238,7 +238,8 @@ func (n *Node) newMachine() *ownership.Machine {
 		note = nil // nothing is written down that nobody reads
 	}
 	return ownership.New(ownership.Config{
-		Name: n.Name, Boot: n.Boot(), Partitions: n.Partitions, Store: n.table, Empty: peer.EmptyCopying,
+		Name: n.Name, Boot: n.Boot(), Partitions: n.Partitions, Store: n.table,
+		EmptyFrame: peer.EmptyFrame, EmptyCopying: peer.EmptyCopying,
 		Rand:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Horizon: n.rules.Load().Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: note,
 	})

@@ -122,6 +122,7 @@ func (g *Gossip) memberlistConfig(id string, t *transport, logger *log.Logger) *
 	c.GossipInterval = timing.Gossip
 	c.GossipToTheDeadTime = timing.Dead
 	c.PushPullInterval = timing.Sync
+	c.EnableCompression = false // what members say is short: it would cost more than all else of it
 	c.TCPTimeout = timing.Connect
 	c.Delegate, c.Events, c.Alive, c.Merge = d, d, d, d
 	c.Logger = logger

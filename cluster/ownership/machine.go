@@ -75,8 +75,9 @@ type Config struct {
 	MinMembers int
 	Lost       Lost
 	Start      limiter.Instant // now
-	// Empty, if not nil, returns an empty copying, of those that were sent and Reset.
-	Empty func() *Copying
+	// EmptyFrame and EmptyCopying, if not nil, return empty ones, of those that were sent and Reset.
+	EmptyFrame   func() *Frame
+	EmptyCopying func() *Copying
 	// Note, if not nil, is told of every turn that a partition takes, for logs and traces.
 	Note func(p limiter.PartitionID, what string)
 }
@@ -96,6 +97,7 @@ type Machine struct {
 	now       limiter.Instant
 	ticked    limiter.Instant
 	beaten    limiter.Instant // when the last heartbeat went out
+	held      int             // how many partitions that told
 	woken     limiter.Instant // when the node was last found to have been paused
 	viewsFrom limiter.Instant // views are held back until then
 	aloneFrom limiter.Instant // not before this may the node believe itself alone
@@ -123,9 +125,12 @@ func New(c Config) *Machine {
 	for i := range m.parts {
 		m.parts[i].id = limiter.PartitionID(i)
 	}
-	m.out.to, m.out.empty = make(map[string]*Letters), c.Empty
-	if c.Empty == nil {
-		m.out.empty = func() *Copying { return new(Copying) }
+	m.out.to, m.out.emptyFrame, m.out.emptyCopying = make(map[string]*Letters), c.EmptyFrame, c.EmptyCopying
+	if c.EmptyFrame == nil {
+		m.out.emptyFrame = func() *Frame { return new(Frame) }
+	}
+	if c.EmptyCopying == nil {
+		m.out.emptyCopying = func() *Copying { return new(Copying) }
 	}
 	return m
 }
@@ -217,9 +222,9 @@ func (m *Machine) Tick(now limiter.Instant) {
 		m.bury()
 		m.beaten = now
 		m.announce = true
-	}
-	for i := range m.parts {
-		m.parts[i].askNow = m.parts[i].askNow || beat
+		for i := range m.parts {
+			m.parts[i].askNow = true
+		}
 	}
 	for _, p := range m.peers {
 		m.settleUp(p)
@@ -371,7 +376,7 @@ func (m *Machine) evaluate(pt *part) {
 
 // heartbeat tells every peer what this node holds.
 func (m *Machine) heartbeat() {
-	h := &Heartbeat{View: m.view.ID(), Young: m.young()}
+	h := &Heartbeat{View: m.view.ID(), Young: m.young(), Held: make([]Held, 0, m.held)}
 	if self, ok := m.view.Member(m.Name); ok {
 		h.Draining = self.Draining
 	}
@@ -380,6 +385,7 @@ func (m *Machine) heartbeat() {
 			h.Held = append(h.Held, Held{pt.id, pt.gen.Number, pt.hold.permit > m.now})
 		}
 	}
+	m.held = len(h.Held)
 	for name := range m.peers {
 		m.out.frame(name).Heartbeat = h
 	}

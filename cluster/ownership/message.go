@@ -25,6 +25,13 @@ type Frame struct {
 	Taken      []Taken
 }
 
+// Reset empties a frame, which keeps the memory of its asks and pledges for another.
+func (f *Frame) Reset() {
+	clear(f.Asks)
+	clear(f.Pledges)
+	*f = Frame{Asks: f.Asks[:0], Pledges: f.Pledges[:0]}
+}
+
 // A Copying is what one node tells another about the state of partitions. Those between
 // two nodes arrive in order, or the driver tells that the link began anew; one that is
 // lost all the same is noticed and sent again.

@@ -13,8 +13,9 @@ type Letters struct {
 
 // outbox gathers what is to be sent, by receiver.
 type outbox struct {
-	to    map[string]*Letters
-	empty func() *Copying
+	to           map[string]*Letters
+	emptyFrame   func() *Frame
+	emptyCopying func() *Copying
 }
 
 func (o *outbox) letters(name string) *Letters {
@@ -29,7 +30,7 @@ func (o *outbox) letters(name string) *Letters {
 func (o *outbox) frame(name string) *Frame {
 	l := o.letters(name)
 	if l.Frame == nil {
-		l.Frame = new(Frame)
+		l.Frame = o.emptyFrame()
 	}
 	return l.Frame
 }
@@ -37,7 +38,7 @@ func (o *outbox) frame(name string) *Frame {
 func (o *outbox) copying(name string) *Copying {
 	l := o.letters(name)
 	if l.Copying == nil {
-		l.Copying = o.empty()
+		l.Copying = o.emptyCopying()
 		l.Copying.Patient = true
 	}
 	return l.Copying

@@ -173,7 +173,7 @@ func (m *Machine) heartbeatFrom(p *peer, h *Heartbeat) {
 			}
 		}
 	}
-	p.held = h.Held
+	p.held = append(p.held[:0], h.Held...)
 	for _, held := range h.Held {
 		if int(held.Partition) < len(m.parts) {
 			m.heardHolder(&m.parts[held.Partition], p, Generation{held.Number, p.name, p.boot}, held.Permitted)

@@ -37,17 +37,34 @@ func (b *buffers) Put(buf *[]byte) {
 	}
 }
 
-var spent = sync.Pool{New: func() any { return new(ownership.Copying) }}
+// Frames and copyings that were sent: under load, and at rest, they are most of what a node would
+// allocate.
+var (
+	spentFrames   = sync.Pool{New: func() any { return new(ownership.Frame) }}
+	spentCopyings = sync.Pool{New: func() any { return new(ownership.Copying) }}
+)
 
-// EmptyCopying returns an empty copying, with the memory of one that was sent: under load that is
-// most of what a node would allocate.
-func EmptyCopying() *ownership.Copying { return spent.Get().(*ownership.Copying) }
+// mostSpent bounds the items of each list of a letter that is kept.
+const mostSpent = 4096
 
-// release takes a copying that was encoded, which is nobody's from then on.
-func release(c *ownership.Copying) {
-	const most = 4096
-	if len(c.Snapshots) == 0 && cap(c.Deltas) <= most && cap(c.Acks) <= most {
+// EmptyFrame returns an empty frame, with the memory of one that was sent.
+func EmptyFrame() *ownership.Frame { return spentFrames.Get().(*ownership.Frame) }
+
+// EmptyCopying returns an empty copying, with the memory of one that was sent.
+func EmptyCopying() *ownership.Copying { return spentCopyings.Get().(*ownership.Copying) }
+
+// releaseFrame takes a frame that was encoded, which is nobody's from then on.
+func releaseFrame(f *ownership.Frame) {
+	if cap(f.Asks) <= mostSpent && cap(f.Pledges) <= mostSpent {
+		f.Reset()
+		spentFrames.Put(f)
+	}
+}
+
+// releaseCopying takes a copying that was encoded, which is nobody's from then on.
+func releaseCopying(c *ownership.Copying) {
+	if len(c.Snapshots) == 0 && cap(c.Deltas) <= mostSpent && cap(c.Acks) <= mostSpent {
 		c.Reset()
-		spent.Put(c)
+		spentCopyings.Put(c)
 	}
 }

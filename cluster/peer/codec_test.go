@@ -361,27 +361,6 @@ func TestFieldsComeInAnyOrder(t *testing.T) {
 	}
 }
 
-func FuzzFrame(f *testing.F) {
-	b, err := appendFrame(nil, goldenFrame())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		frame, err := decodeFrame(b)
-		if err != nil {
-			return
-		}
-		b, err = appendFrame(nil, frame)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if again, err := decodeFrame(b); err != nil || !reflect.DeepEqual(again, frame) {
-			t.Fatalf("%v\n%+v\nbecame\n%+v", err, frame, again)
-		}
-	})
-}
-
 func FuzzCalls(f *testing.F) {
 	f.Add(goldenRequest())
 	f.Add(tracedRequest())

@@ -48,7 +48,7 @@ func newCouple(b *testing.B, keys int) *couple {
 			b.Fatal(err)
 		}
 		p.machines[i] = ownership.New(ownership.Config{
-			Name: names[i], Boot: 1, Partitions: benchPartitions, Store: p.tables[i], Empty: EmptyCopying,
+			Name: names[i], Boot: 1, Partitions: benchPartitions, Store: p.tables[i], EmptyCopying: EmptyCopying,
 			Rand: rand.New(rand.NewPCG(1, uint64(i))), Horizon: time.Minute, MinMembers: 1, Start: p.now,
 		})
 		p.machines[i].SetView(p.now, view)
@@ -108,7 +108,7 @@ func (p *couple) deliver(b *testing.B, to int, l *ownership.Letters) {
 		b.Fatal(err)
 	}
 	p.wire = wire
-	release(l.Copying)
+	releaseCopying(l.Copying)
 	c, err := p.read[to].decode(wire)
 	if err != nil {
 		b.Fatal(err)

@@ -3,16 +3,13 @@ package peer
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
-	peerv1 "github.com/overten/sluice/proto/sluice/peer/v1"
 )
 
 // Copyings are encoded by hand: under load there is one for each hit or two, and protobuf's
@@ -39,14 +36,9 @@ func appendCopying(b []byte, c *ownership.Copying) ([]byte, error) {
 		l.note(c.Acks[i].At)
 		size += small
 	}
-	b = appendUint(slices.Grow(b, size), 1, uint64(c.Stamp))
-	for _, life := range l.list {
-		if !utf8.ValidString(life.Name) {
-			return nil, errName
-		}
-		var at int
-		b, at = beginMessage(b, 2)
-		b = endMessage(appendFixed(appendString(b, 1, life.Name), 2, life.Boot), at)
+	b, err := l.appendLives(appendUint(slices.Grow(b, size), 1, uint64(c.Stamp)))
+	if err != nil {
+		return nil, err
 	}
 	for i := range c.Snapshots {
 		b = appendSnapshot(b, &c.Snapshots[i], &l)
@@ -69,8 +61,6 @@ func appendCopying(b []byte, c *ownership.Copying) ([]byte, error) {
 	return appendBool(b, 6, c.Patient), nil
 }
 
-var errName = errors.New("the name of a life is not UTF-8")
-
 func appendSnapshot(b []byte, s *ownership.Snapshot, l *lives) []byte {
 	b, at := beginMessage(b, 3)
 	b = l.append(appendUint(b, 1, uint64(s.Partition)), 2, s.At)
@@ -92,27 +82,6 @@ func appendChanges(b []byte, num protowire.Number, c *limiter.Changes) []byte {
 	return endMessage(b, at)
 }
 
-// note gives the life of p a number.
-func (l *lives) note(p ownership.Position) {
-	if p != (ownership.Position{}) {
-		l.of(p.Gen)
-	}
-}
-
-// append appends a position, unless it is zero.
-func (l *lives) append(b []byte, num protowire.Number, p ownership.Position) []byte {
-	if p == (ownership.Position{}) {
-		return b
-	}
-	return l.appendAny(b, num, p)
-}
-
-func (l *lives) appendAny(b []byte, num protowire.Number, p ownership.Position) []byte {
-	b, at := beginMessage(b, num)
-	b = appendUint(appendUint(b, 1, p.Gen.Number), 2, uint64(l.of(p.Gen)))
-	return endMessage(appendUint(b, 3, p.Seq), at)
-}
-
 // decodeCopying is the inverse of appendCopying. The changes and states of the result are parts
 // of b.
 func decodeCopying(b []byte) (*ownership.Copying, error) { return new(copyings).decode(b) }
@@ -127,7 +96,7 @@ type copyings struct {
 // decode decodes the next copying, which is gone with the one after.
 func (s *copyings) decode(b []byte) (*ownership.Copying, error) {
 	s.forget()
-	err := errors.Join(s.readLives(b), s.readItems(b))
+	err := errors.Join(s.r.readLives(b), s.readItems(b))
 	if err = errors.Join(err, s.r.err); err != nil {
 		return nil, fmt.Errorf("copying: %w", err)
 	}
@@ -140,25 +109,8 @@ func (s *copyings) forget() {
 	clear(c.Snapshots)
 	clear(c.Deltas)
 	clear(c.Acks)
-	clear(s.r.lives)
 	*c = ownership.Copying{Snapshots: c.Snapshots[:0], Deltas: c.Deltas[:0], Acks: c.Acks[:0]}
 	s.r = reading{lives: s.r.lives[:0]}
-}
-
-// readLives reads the lives, which the items refer to.
-func (s *copyings) readLives(b []byte) error {
-	for len(b) > 0 {
-		f, rest, err := nextField(b)
-		if err != nil {
-			return err
-		}
-		if b = rest; f.num == 2 && f.bytes != nil {
-			if err := s.r.readLife(f.bytes); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (s *copyings) readItems(b []byte) error {
@@ -188,23 +140,6 @@ func (s *copyings) readItems(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (r *reading) readLife(b []byte) error {
-	l := new(peerv1.Life)
-	r.lives = append(r.lives, l)
-	return fields(b, func(num protowire.Number, value uint64, bytes []byte) error {
-		switch {
-		case num == 1 && bytes != nil:
-			if !utf8.Valid(bytes) {
-				return errName
-			}
-			l.Name = string(bytes)
-		case num == 2 && bytes == nil:
-			l.Boot = value
-		}
-		return nil
-	})
 }
 
 func (r *reading) snapshot(b []byte, s *ownership.Snapshot) error {
@@ -270,31 +205,6 @@ func (r *reading) ack(b []byte, a *ownership.Ack) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// place reads a position.
-func (r *reading) place(b []byte, p *ownership.Position) error {
-	number, b := usualUint(b, 1)
-	life, b := usualUint(b, 2)
-	p.Seq, b = usualUint(b, 3)
-	for len(b) > 0 {
-		f, rest, err := nextField(b)
-		if err != nil {
-			return err
-		}
-		b = rest
-		switch {
-		case f.bytes != nil:
-		case f.num == 1:
-			number = f.value
-		case f.num == 2:
-			life = f.value
-		case f.num == 3:
-			p.Seq = f.value
-		}
-	}
-	p.Gen = r.life(number, uint32(min(life, math.MaxUint32)))
 	return nil
 }
 

@@ -15,6 +15,14 @@ import (
 	peerv1 "github.com/overten/sluice/proto/sluice/peer/v1"
 )
 
+func livesToProto(list []life) []*peerv1.Life {
+	return each(list, func(l *life) *peerv1.Life { return &peerv1.Life{Name: l.name, Boot: l.boot} })
+}
+
+func livesOf(list []*peerv1.Life) []life {
+	return each(list, func(l **peerv1.Life) life { return life{(*l).GetName(), (*l).GetBoot()} })
+}
+
 // copyingToProto is what appendCopying encodes.
 func copyingToProto(c *ownership.Copying) *peerv1.Copying {
 	l := new(lives)
@@ -32,13 +40,13 @@ func copyingToProto(c *ownership.Copying) *peerv1.Copying {
 			return &peerv1.Ack{Partition: uint32(a.Partition), At: l.position(a.At), Gap: a.Gap}
 		}),
 	}
-	m.Lives, m.Patient = l.list, c.Patient
+	m.Lives, m.Patient = livesToProto(l.list), c.Patient
 	return m
 }
 
 // copyingOf is what decodeCopying decodes.
 func copyingOf(m *peerv1.Copying) (*ownership.Copying, error) {
-	r := &reading{lives: m.GetLives()}
+	r := &reading{lives: livesOf(m.GetLives())}
 	c := &ownership.Copying{
 		Stamp: limiter.Instant(m.GetStamp()), Patient: m.GetPatient(),
 		Snapshots: each(m.GetSnapshots(), func(s **peerv1.Snapshot) ownership.Snapshot {

@@ -217,8 +217,9 @@ func (l *lane) frames(ctx context.Context, client peerv1.PeerServiceClient, gree
 	if err != nil {
 		return err
 	}
+	var letters frames
 	return l.read(stream, greeted, func(boot uint64, b []byte) error {
-		f, err := decodeFrame(b)
+		f, err := letters.decode(b)
 		if err == nil {
 			n.t.Handler.Frame(n.name, boot, f)
 		}

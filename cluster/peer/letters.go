@@ -4,8 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	"google.golang.org/protobuf/proto"
+	"slices"
 
 	"github.com/overten/sluice/cluster/ownership"
 	"github.com/overten/sluice/limiter"
@@ -13,19 +12,7 @@ import (
 )
 
 // A letter is a frame or a copying as it goes over the wire: append and decode are each
-// other's inverse. A decoded frame shares no memory with what it was decoded from.
-
-func appendFrame(b []byte, f *ownership.Frame) ([]byte, error) {
-	return proto.MarshalOptions{}.MarshalAppend(b, frameToProto(f))
-}
-
-func decodeFrame(b []byte) (*ownership.Frame, error) {
-	m := new(peerv1.Frame)
-	if err := proto.Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("frame: %w", err)
-	}
-	return frameOf(m)
-}
+// other's inverse.
 
 // Upper bounds of what an item takes on the wire, beside the bytes and names in it.
 const (
@@ -95,8 +82,8 @@ func ackBytes(a *ownership.Ack) int { return itemBytes + nameBytes(a.At.Gen) }
 
 // lives numbers the lives that a letter refers to.
 type lives struct {
-	list  []*peerv1.Life
-	index map[life]uint32
+	list  []life
+	index map[life]uint32 // of those behind the first few
 }
 
 type life struct {
@@ -104,22 +91,25 @@ type life struct {
 	boot uint64
 }
 
+// fewLives is how many are looked through one by one: mostly all that there are.
+const fewLives = 8
+
 func (l *lives) of(g ownership.Generation) uint32 {
-	for i, life := range l.list[:min(len(l.list), 8)] { // mostly all there are
-		if life.Name == g.Name && life.Boot == g.Boot {
-			return uint32(i)
-		}
-	}
 	key := life{g.Name, g.Boot}
+	if i := slices.Index(l.list[:min(len(l.list), fewLives)], key); i >= 0 {
+		return uint32(i)
+	}
 	if i, ok := l.index[key]; ok {
 		return i
 	}
-	if l.index == nil {
-		l.index = make(map[life]uint32)
-	}
 	i := uint32(len(l.list))
-	l.index[key] = i
-	l.list = append(l.list, &peerv1.Life{Name: g.Name, Boot: g.Boot})
+	l.list = append(l.list, key)
+	if i >= fewLives {
+		if l.index == nil {
+			l.index = make(map[life]uint32)
+		}
+		l.index[key] = i
+	}
 	return i
 }
 
@@ -157,7 +147,7 @@ func each[A, B any](items []A, turn func(*A) B) []B {
 
 // A reading is a letter that is being decoded. The first thing that is wrong stays in err.
 type reading struct {
-	lives []*peerv1.Life
+	lives []life
 	err   error
 }
 
@@ -182,7 +172,7 @@ func (r *reading) life(number uint64, i uint32) ownership.Generation {
 		return ownership.Generation{}
 	}
 	l := r.lives[i]
-	return ownership.Generation{Number: number, Name: l.GetName(), Boot: l.GetBoot()}
+	return ownership.Generation{Number: number, Name: l.name, Boot: l.boot}
 }
 
 func (r *reading) generation(g *peerv1.Generation) ownership.Generation {

@@ -53,9 +53,11 @@ func (l *letter) append(b []byte) ([]byte, error) {
 
 // done gives back the memory of a small letter that was encoded.
 func (l *letter) done() {
-	if l.copying != nil {
-		release(l.copying)
+	if l.frame != nil {
+		releaseFrame(l.frame)
+		return
 	}
+	releaseCopying(l.copying)
 }
 
 func newOutbox() *outbox {

@@ -178,7 +178,7 @@ func (m *member) Frame(from string, boot uint64, f *ownership.Frame) {
 	m.wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.frames = append(m.frames, f)
+	m.frames = append(m.frames, keptFrame(f))
 	m.events = append(m.events, "frame "+from)
 }
 
@@ -188,6 +188,18 @@ func (m *member) Copying(from string, boot uint64, c *ownership.Copying) {
 	defer m.mu.Unlock()
 	m.copies = append(m.copies, kept(c))
 	m.events = append(m.events, "copying "+from)
+}
+
+// keptFrame returns a frame that stays as f is now.
+func keptFrame(f *ownership.Frame) *ownership.Frame {
+	k := *f
+	k.Asks, k.Pledges = slices.Clone(f.Asks), slices.Clone(f.Pledges)
+	if f.Heartbeat != nil {
+		h := *f.Heartbeat
+		h.Held = slices.Clone(h.Held)
+		k.Heartbeat = &h
+	}
+	return &k
 }
 
 // kept returns a copying that stays as c is now.

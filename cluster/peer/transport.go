@@ -22,8 +22,8 @@ import (
 type Handler interface {
 	// Frame and Copying are called in the order of sending, each from one goroutine for each
 	// sender. They may block: then the sender is held up in the end, or its letters dropped.
+	// What the letter is made of is used again once they have returned.
 	Frame(from string, boot uint64, f *ownership.Frame)
-	// What a copying is made of is used again once Copying has returned.
 	Copying(from string, boot uint64, c *ownership.Copying)
 	// Relinked tells that the stream for copies to a node began anew: what was sent on the
 	// one before may be lost.
