@@ -149,3 +149,17 @@ func TestTableFull(t *testing.T) {
 		}
 	}
 }
+
+// A sweep that is to look at one place does not look at all partitions if they are empty.
+func TestEmptyPartitionsCountInASweep(t *testing.T) {
+	table, err := NewTable(Config{Partitions: 100, MaxKeys: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want := range 7 {
+		if table.sweepPart != want {
+			t.Errorf("sweep %d begins at partition %d", want, table.sweepPart)
+		}
+		table.Sweep(0, 1)
+	}
+}

@@ -363,12 +363,13 @@ const (
 )
 
 // sweepStep is at how many places for a key a sweep looks, if the table holds so many keys, of
-// so many at most. Up to half of the places are free, and of a partition up to a page more.
+// so many at most. Up to half of the places are free, and of a partition up to a page more; one
+// without any counts as one.
 func sweepStep(keys, most int) int {
 	if keys > most-most/10 {
 		return sweepKeys
 	}
-	return min(sweepKeys, (2*keys+limiter.PageRecords*min(keys, Partitions))/sweepSteps+1)
+	return min(sweepKeys, (2*keys+limiter.PageRecords*min(keys, Partitions)+Partitions)/sweepSteps+1)
 }
 
 // sweep forgets idle keys until ctx ends.
