@@ -136,7 +136,7 @@ func (p *pair) ask(both bool) {
 			found, err := table.Reset(key, now)
 			return []any{found, err}
 		case kind < 39:
-			table.Prolong(key.Partition, idle)
+			table.Prolong(key.Partition, idle, now)
 		default:
 			table.Sweep(now, 3)
 		}

@@ -57,7 +57,7 @@ func (t *Table) Doubt(p PartitionID, e Exactness, since Instant, half bool) {
 	d := doubt{exactness: e, since: since, half: half}
 	part.raise(d)
 	if part.recorder != nil {
-		part.recorder.doubt(d, part.clock)
+		part.recorder.doubt(d, max(since, part.clock))
 	}
 }
 

@@ -152,7 +152,7 @@ func TestProlong(t *testing.T) {
 	p.follow()
 	p.now = p.now.Add(MinTTL + time.Second)
 	p.copy.Sweep(p.now, 10)
-	p.copy.Prolong(0, MinTTL+time.Second)
+	p.copy.Prolong(0, MinTTL+time.Second, p.now)
 	p.copy.Permit(0, forEver)
 	if left, err := p.copy.Renew(ref, MinTTL, nil, p.now); err != nil || left != MinTTL {
 		t.Errorf("renewed: %v, %v", left, err)
@@ -195,5 +195,25 @@ func TestInspectAndReset(t *testing.T) {
 	}
 	if d := b.table.Check(key, b.tier, 0, b.now); d.Remaining != 5000 || b.inUse("k") != 1 {
 		t.Errorf("after a reset %d remain, %d runs", d.Remaining, b.inUse("k"))
+	}
+}
+
+// What is recorded of a partition that nobody has asked for lately is told as of now: by an older
+// instant its holder would take the copies to lack it for as long, and stop deciding.
+func TestRecordedNowThoughIdle(t *testing.T) {
+	const now = Instant(time.Minute)
+	for name, record := range map[string]func(*Table){
+		"prolonged": func(table *Table) { table.Prolong(0, time.Second, now) },
+		"doubt":     func(table *Table) { table.Doubt(0, Recovering, now, false) },
+	} {
+		table, err := NewTable(Config{Partitions: 1, MaxKeys: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		table.Record(0, true)
+		record(table)
+		if c := table.Take(0); c.Last != 1 || c.Since != now {
+			t.Errorf("%s: %+v, want one change, decided at %v", name, c, now)
+		}
 	}
 }

@@ -62,7 +62,7 @@ func TestIdentitiesOfChanges(t *testing.T) {
 	hit := func(k Key) func() { return func() { table.Check(k, tier, 130, now) } }
 	reset := func() { table.Reset(one, now) }
 	acquired := func() { table.Acquire(&Acquisition{Key: one, Tier: tier, TTL: MinTTL, RunID: "r", Cost: &cost}, now) }
-	prolonged := func() { table.Prolong(0, time.Second) }
+	prolonged := func() { table.Prolong(0, time.Second, now) }
 	later := func() { now = now.Add(20 * time.Second) }
 	for name, c := range map[string]struct {
 		changes []byte

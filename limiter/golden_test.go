@@ -50,7 +50,7 @@ func goldenStory(t *testing.T, table *Table, now Instant) (steps []goldenStep, c
 			_, err := table.Release(LeaseRef{Key: key, Tier: 1, Run: RunHash{8, 9}, Nonce: 7}, now)
 			return err
 		}},
-		{"prolonged", changeProlonged, func() error { table.Prolong(1, time.Second); return nil }},
+		{"prolonged", changeProlonged, func() error { table.Prolong(1, time.Second, now.Add(-time.Second)); return nil }},
 		{"united", changeUnited, func() error { return table.Merge(1, theirs, 0, 0, 0, now) }},
 		{"reset", changeReset, func() error { _, err := table.Reset(other, now); return err }},
 		{"doubt", changeDoubt, func() error { table.Doubt(1, Recovering, now, true); return nil }},

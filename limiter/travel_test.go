@@ -43,7 +43,7 @@ var travelled = sync.OnceValues(func() (snapshot, changes []byte) {
 	if err := table.Merge(0, b, 0, 0, 0, now); err != nil {
 		panic(err)
 	}
-	table.Prolong(0, time.Second)
+	table.Prolong(0, time.Second, now)
 	snapshot, _ = table.Snapshot(nil, 0, 0)
 	table.Reset(Key{0, Identity{1, 1}}, now)
 	return snapshot, table.Take(0).Bytes

@@ -204,7 +204,7 @@ func (m *Machine) resume(pt *part) {
 	h.stopped = 0
 	m.note(pt, "decides, after %v", m.now.Sub(since))
 	if gap := m.now.Sub(since); since > 0 && gap > Beat && gap < time.Minute {
-		m.Store.Prolong(pt.id, gap)
+		m.Store.Prolong(pt.id, gap, m.now)
 		m.take(pt)
 	}
 }

@@ -48,7 +48,7 @@ type Store interface {
 	Merge(p limiter.PartitionID, state []byte, from, first uint64, shift time.Duration, now limiter.Instant) error
 	Clear(p limiter.PartitionID)
 	Doubt(p limiter.PartitionID, e limiter.Exactness, since limiter.Instant, half bool)
-	Prolong(p limiter.PartitionID, d time.Duration)
+	Prolong(p limiter.PartitionID, d time.Duration, now limiter.Instant)
 }
 
 // Lost says how a partition is answered for whose state was lost with its holder and its

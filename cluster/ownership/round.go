@@ -155,7 +155,7 @@ func (m *Machine) won(pt *part) {
 		m.begin(pt, number, pt.at, false)
 		m.Store.Doubt(pt.id, limiter.Recovering, m.now, false)
 		if silence > 0 && silence < time.Minute {
-			m.Store.Prolong(pt.id, silence)
+			m.Store.Prolong(pt.id, silence, m.now)
 		}
 		m.take(pt)
 	case Begin:

@@ -117,6 +117,9 @@ type frames struct {
 func (s *frames) decode(b []byte) (*ownership.Frame, error) {
 	s.f = ownership.Frame{Asks: s.f.Asks[:0], Pledges: s.f.Pledges[:0]}
 	s.r = reading{lives: s.r.lives[:0]}
+	if cap(s.rare) > pieceBytes {
+		s.rare = nil // the remainders of a split, which do not come again
+	}
 	s.rare = s.rare[:0]
 	err := errors.Join(s.r.readLives(b), s.readItems(b))
 	if err == nil && len(s.rare) > 0 {

@@ -51,9 +51,9 @@ type prolonging struct {
 	w *world
 }
 
-func (s prolonging) Prolong(p limiter.PartitionID, d time.Duration) {
+func (s prolonging) Prolong(p limiter.PartitionID, d time.Duration, now limiter.Instant) {
 	s.w.leases.prolonged[p] += d
-	s.store.Prolong(p, d)
+	s.store.Prolong(p, d, now)
 }
 
 // extended notes that a node granted or renewed a lease, which the client may not learn.

@@ -255,9 +255,8 @@ func (s *naive) Doubt(p limiter.PartitionID, e limiter.Exactness, since limiter.
 	s.change(&s.parts[p], change{kind: doubted, key: uint8(e), at: since}, since)
 }
 
-func (s *naive) Prolong(p limiter.PartitionID, d time.Duration) {
-	np := &s.parts[p]
-	s.change(np, change{kind: prolonged, a: uint64(d)}, np.since)
+func (s *naive) Prolong(p limiter.PartitionID, d time.Duration, now limiter.Instant) {
+	s.change(&s.parts[p], change{kind: prolonged, a: uint64(d)}, now)
 }
 
 var errTorn = errors.New("torn changes")
