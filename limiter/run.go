@@ -245,7 +245,7 @@ func (t *Table) recordOf(p *partition, id Identity) *record {
 	return r
 }
 
-// Prolong lets each live lease of p end d later from now on, 0 to MaxPer: by the time in which nobody
+// Prolong lets each live lease of p end d later, 0 to MaxPer: by the time in which nobody
 // could renew, which is not longer than since p was last decided for. A lease that ended
 // in that time is live again. A tombstone lasts as long as the lease that it is of.
 func (t *Table) Prolong(p PartitionID, d time.Duration, now Instant) {

@@ -26,9 +26,7 @@ func appendFrame(b []byte, f *ownership.Frame) ([]byte, error) {
 		l.note(f.Asks[i].Parent)
 	}
 	for i := range f.Pledges {
-		if known := f.Pledges[i].Known; known != (ownership.Generation{}) {
-			l.of(known)
-		}
+		l.note(ownership.Position{Gen: f.Pledges[i].Known})
 	}
 	rare := l.rare(f)
 	size := small * (2 + len(f.Asks) + len(f.Pledges))
@@ -55,7 +53,7 @@ func appendFrame(b []byte, f *ownership.Frame) ([]byte, error) {
 		b, at = beginMessage(b, 5)
 		b = appendUint(appendUint(appendUint(b, 1, uint64(p.Partition)), 2, uint64(p.Asked)), 3, p.Number)
 		b = appendUint(appendBool(appendBool(b, 4, p.Given), 5, p.Complete), 6, p.Seq)
-		b = endMessage(l.appendGeneration(b, 7, p.Known), at)
+		b = endMessage(l.append(b, 7, ownership.Position{Gen: p.Known}), at) // without a sequence it is a generation
 	}
 	if rare == nil {
 		return b, nil
@@ -266,7 +264,7 @@ func (r *reading) pledge(b []byte, p *ownership.Pledge) error {
 		switch {
 		case err != nil:
 		case f.num == 7 && f.bytes != nil:
-			var known ownership.Position // whose place is read as that of a generation
+			var known ownership.Position // of which a generation has no sequence
 			err = r.place(f.bytes, &known)
 			p.Known = known.Gen
 		case f.bytes != nil:

@@ -50,15 +50,6 @@ func (l *lives) appendAny(b []byte, num protowire.Number, p ownership.Position) 
 	return endMessage(appendUint(b, 3, p.Seq), at)
 }
 
-// appendGeneration appends a generation, unless it is zero.
-func (l *lives) appendGeneration(b []byte, num protowire.Number, g ownership.Generation) []byte {
-	if g == (ownership.Generation{}) {
-		return b
-	}
-	b, at := beginMessage(b, num)
-	return endMessage(appendUint(appendUint(b, 1, g.Number), 2, uint64(l.of(g))), at)
-}
-
 // readLives reads the lives, which the items refer to.
 func (r *reading) readLives(b []byte) error {
 	for len(b) > 0 {
@@ -83,26 +74,22 @@ func (r *reading) readLife(b []byte) error {
 	if n := len(r.lives); n < cap(r.lives) {
 		before = r.lives[:n+1][n].name
 	}
-	for len(b) > 0 {
-		f, rest, err := nextField(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	err := fields(b, func(num protowire.Number, value uint64, bytes []byte) error {
 		switch {
-		case f.num == 2 && f.bytes == nil:
-			l.boot = f.value
-		case f.num != 1 || f.bytes == nil:
-		case string(f.bytes) == before:
+		case num == 2 && bytes == nil:
+			l.boot = value
+		case num != 1 || bytes == nil:
+		case string(bytes) == before:
 			l.name = before
-		case !utf8.Valid(f.bytes):
+		case !utf8.Valid(bytes):
 			return errName
 		default:
-			l.name = string(f.bytes)
+			l.name = string(bytes)
 		}
-	}
+		return nil
+	})
 	r.lives = append(r.lives, l)
-	return nil
+	return err
 }
 
 // place reads a position.
