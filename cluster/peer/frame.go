@@ -107,6 +107,7 @@ type frames struct {
 	heartbeat ownership.Heartbeat
 	r         reading
 
+	at               int64    // the last partition of the heartbeat that was read
 	numbers, waiting []uint64 // of the heartbeat
 	rare             []byte   // the fields that protobuf decodes
 }
@@ -115,11 +116,13 @@ type frames struct {
 func (s *frames) decode(b []byte) (*ownership.Frame, error) {
 	s.f = ownership.Frame{Asks: s.f.Asks[:0], Pledges: s.f.Pledges[:0]}
 	s.r = reading{lives: s.r.lives[:0]}
+	s.heartbeat = ownership.Heartbeat{Held: s.heartbeat.Held[:0]}
+	s.at, s.numbers, s.waiting = 0, s.numbers[:0], s.waiting[:0]
 	if cap(s.rare) > pieceBytes {
 		s.rare = nil // the remainders of a split, which do not come again
 	}
 	s.rare = s.rare[:0]
-	err := errors.Join(s.r.readLives(b), s.readItems(b))
+	err := errors.Join(s.r.readLives(b), s.readItems(b), s.number())
 	if err == nil && len(s.rare) > 0 {
 		m := new(peerv1.Frame)
 		if err = proto.Unmarshal(s.rare, m); err == nil {
@@ -161,15 +164,13 @@ func (s *frames) readItems(b []byte) error {
 	return nil
 }
 
+// readHeartbeat reads a heartbeat, but for what number adds. One that comes in pieces is put together.
 func (s *frames) readHeartbeat(b []byte) error {
 	h := &s.heartbeat
-	*h = ownership.Heartbeat{Held: h.Held[:0]}
-	s.numbers, s.waiting = s.numbers[:0], s.waiting[:0]
 	s.f.Heartbeat = h
-	at := int64(0)
 	held := func(step uint64) {
-		at += int64(int32(protowire.DecodeZigZag(step & math.MaxUint32)))
-		h.Held = append(h.Held, ownership.Held{Partition: s.r.partition(uint32(max(at, -1))), Permitted: true})
+		s.at += int64(int32(protowire.DecodeZigZag(step & math.MaxUint32)))
+		h.Held = append(h.Held, ownership.Held{Partition: s.r.partition(uint32(max(s.at, -1))), Permitted: true})
 	}
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
@@ -194,6 +195,12 @@ func (s *frames) readHeartbeat(b []byte) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// number gives each partition of the heartbeat its number, and says which are not permitted.
+func (s *frames) number() error {
+	h := &s.heartbeat
 	if len(s.numbers) != len(h.Held) {
 		return errors.New("heartbeat.numbers: are not as many as held")
 	}

@@ -130,7 +130,8 @@ func TestNamesOfLivesAreUTF8(t *testing.T) {
 	}
 }
 
-// Numbers of a heartbeat are packed, but may come one by one, and fields in any order.
+// Numbers of a heartbeat are packed, but may come one by one, fields in any order, and the whole in
+// pieces: of two the second once took the place of the first.
 func TestHeartbeatsAreReadInAnyForm(t *testing.T) {
 	zigzag := func(step int64) uint64 { return uint64(step<<1) ^ uint64(step>>63) }
 	heartbeat := appendUint(appendUint(nil, 6, 1), 5, 7)
@@ -144,6 +145,19 @@ func TestHeartbeatsAreReadInAnyForm(t *testing.T) {
 	want := &ownership.Heartbeat{View: 5, Held: []ownership.Held{{Partition: 300, Number: 7, Permitted: true}, {Partition: 290, Number: 9}}}
 	if f.Stamp != 2 || !reflect.DeepEqual(f.Heartbeat, want) {
 		t.Errorf("%+v, want %+v", f.Heartbeat, want)
+	}
+
+	pieces := appendBytes(appendBytes(nil, 3, heartbeat), 3, appendUint(appendUint(appendBool(nil, 2, true), 4, zigzag(5)), 5, 8))
+	m := new(peerv1.Frame)
+	if err := proto.Unmarshal(pieces, m); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := frameOf(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err = decodeFrame(pieces); err != nil || !reflect.DeepEqual(f, whole) || len(f.Heartbeat.Held) != 3 || !f.Heartbeat.Young {
+		t.Errorf("in pieces: %+v, want %+v (%v)", f.Heartbeat, whole.Heartbeat, err)
 	}
 }
 
