@@ -88,7 +88,7 @@ bench-peers: ## Measure beside Gubernator, envoyproxy/ratelimit and redis_rate, 
 bench-report: ## Measure all that docs/performance.md tells of anew, into docs/bench (an hour; after make bench-peers)
 	mkdir -p docs/bench
 	{ $(GO) version; git describe --always; \
-		$(GO) test -run '^$$' -bench 'Check|Recorded' -benchtime 3000000x -cpu 1 -count 5 ./limiter && \
+		$(GO) test -run '^$$' -bench 'Check|Recorded|Sliding|Apply' -benchtime 3000000x -cpu 1 -count 5 ./limiter && \
 		$(GO) test -run '^$$' -bench . -count 5 ./server/metrics && \
 		$(GO) test -run '^$$' -bench 'Copying' -count 5 ./cluster/peer; } > docs/bench/go.txt
 	cd bench && $(GO) run ./cmd/memory > ../docs/bench/memory.txt

@@ -79,6 +79,100 @@ func benchmarkCheck(b *testing.B, keys, batch int) {
 	}
 }
 
+// BenchmarkSliding measures a decision, 64 at a time, of random keys among 100,000 whose windows
+// are as full as they get: about as many hits expire as come.
+func BenchmarkSliding(b *testing.B) {
+	const keys, batch = 100_000, 64
+	for _, hits := range []int{10, 40, 200} {
+		b.Run(fmt.Sprintf("hits=%d", hits), func(b *testing.B) {
+			table, hasher := benchTable(b, keys)
+			tier := benchTier(b, Window{1000, time.Minute})
+			m := newKeyMaker()
+			r := rand.New(rand.NewPCG(1, 2))
+			now, gap := Instant(0), Instant(time.Minute)/Instant(hits*keys)
+			var asked [batch]Key
+			check := func(times int) {
+				for range times / batch {
+					for i := range asked {
+						asked[i] = hasher.Key(bytesAsString(m.key(r.Uint64N(keys))))
+						table.Expect(asked[i])
+					}
+					for _, k := range asked {
+						now += gap
+						table.Check(k, tier, 1, now)
+					}
+				}
+			}
+			check(hits * keys * 3 / 2)
+			b.ReportAllocs()
+			b.ResetTimer()
+			check(b.N)
+		})
+	}
+}
+
+// BenchmarkApply measures a hit that a copy counts again: of 100,000 keys of so many hits a minute each,
+// five at a time of each partition, with the memory for the next sixteen partitions on its way.
+func BenchmarkApply(b *testing.B) {
+	const keys, share, group = 100_000, 5, 16
+	for _, hits := range []int{10, 200} {
+		b.Run(fmt.Sprintf("hits=%d", hits), func(b *testing.B) {
+			table, hasher := benchTable(b, keys)
+			copied, _ := benchTable(b, keys)
+			for p := range PartitionID(1021) {
+				table.Record(p, true)
+			}
+			tier := benchTier(b, Window{1000, time.Minute})
+			m := newKeyMaker()
+			r := rand.New(rand.NewPCG(1, 2))
+			now, gap := Instant(0), Instant(time.Minute)/Instant(hits*keys)
+			var buf []byte
+			taken := func() (all []Changes) {
+				for range share * 1021 {
+					now += gap
+					table.Check(hasher.Key(bytesAsString(m.key(r.Uint64N(keys)))), tier, 1, now)
+				}
+				for p := range PartitionID(1021) {
+					var c Changes
+					c, buf = table.TakeInto(buf, p)
+					all = append(all, c)
+				}
+				return all
+			}
+			apply := func(all []Changes) {
+				for p := range all[:group] {
+					copied.ExpectChanges(PartitionID(p), all[p].Bytes)
+				}
+				for p := range all {
+					if next := p + group; next < len(all) {
+						copied.ExpectChanges(PartitionID(next), all[next].Bytes)
+					}
+					if len(all[p].Bytes) == 0 {
+						continue
+					}
+					if err := copied.Apply(PartitionID(p), all[p].Bytes, 0, now); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			for range hits * keys * 3 / 2 / (share * 1021) {
+				apply(taken())
+				buf = buf[:0]
+			}
+			buf = nil
+			var rounds [][]Changes
+			for range b.N / (share * 1021) {
+				rounds = append(rounds, taken())
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for _, all := range rounds {
+				apply(all)
+			}
+		})
+	}
+}
+
 // BenchmarkRecorded measures a decision of one of 100,000 keys whose partitions are recorded
 // and taken from every 10 ms, at 100,000 decisions a second; and the same without.
 func BenchmarkRecorded(b *testing.B) {

@@ -13,3 +13,15 @@ func (t *Table) Expect(k Key) {
 		prefetchRun(unsafe.Pointer(o.at(o.home(k.ID))))
 	}
 }
+
+// expectEnds has the ends of the record's tree on their way, if it has one: where the oldest cells
+// are, and where the newest go when the tail is full.
+func (r *record) expectEnds(chunks *chunkPool) {
+	if r.height() == 0 {
+		return
+	}
+	prefetch(unsafe.Pointer(chunks.at(r.words[firstWord])))
+	if (r.head()+r.entries())%r.cellsIn(tailWords) == 0 {
+		prefetch(unsafe.Pointer(chunks.at(r.words[lastWord])))
+	}
+}

@@ -24,14 +24,15 @@ package limiter
 // record and sixteen at each chunk, so that a cell is found by its position, the
 // front is dropped and the back extended at once, and no cell is ever moved. What nearly
 // every decision asks of a tree that is not wide is in the record: the oldest tick, and the
-// tail, which are the newest cells; it goes into the tree all at once. Memory is
-// slow, and a tree's ends lie in lines of their own.
+// tail, which are the newest cells; it goes into the tree all at once. Where the tree's first and
+// last leaf are is there too. Memory is slow, and each step on the way down a line of its own.
 //
 // Invariants:
 //   - ticks grow from entry to entry, strictly unless they are single; so do units.
 //   - entry i, counted from the record's head, is at position head+i of the tree; from the
 //     last position on that is a multiple of the tail's cells, they are in the tail instead.
 //   - a tree with a tail has more entries than the tail has room for: so its first leaf is there.
+//   - a record with a tree tells which leaf has the oldest cell, and which the newest that is not in the tail.
 //   - record.last is not after the newest tick, nor before the one before it.
 type history struct {
 	*record
@@ -200,6 +201,9 @@ func (h *history) dropFront(k uint32) {
 	copy(h.words[:branches], h.words[gone:branches])
 	h.setHead(head + k - gone<<span*per)
 	h.setEntries(n - k)
+	if to > from {
+		h.words[firstWord] = h.leaf(h.head() / per)
+	}
 	if h.form() == wide && n-k < inlineWords/2 {
 		h.compact()
 	}

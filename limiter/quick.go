@@ -119,37 +119,54 @@ func (r *record) quickNarrow(w *window, cost Cost, now Instant, d *Decision) boo
 	return true
 }
 
-// quickTail is quick for a history that is a tree: its newest cell grows, or has one behind it.
+// quickTail is quick for a history that is a tree: of its first leaf some expires, or nothing; its
+// newest cell grows, or has one behind it.
 func (r *record) quickTail(w *window, cost Cost, now Instant, chunks *chunkPool, d *Decision) bool {
-	n := r.entries()
+	n, base := r.entries(), r.words[baseWord]
 	end := r.head() + n
 	singles := r.form() == single
 	at := (end - 1) % r.cellsIn(tailWords) // of the newest cell in the tail
 	var newestTick uint16
-	used := n
+	var cum uint32
 	if singles {
 		newestTick = r.tail()[at]
 	} else {
-		newestCell := r.words[tailWord+at]
-		newestTick, used = uint16(newestCell>>16), (newestCell-r.words[baseWord])&narrowMask
+		cum = r.words[tailWord+at]
+		newestTick = uint16(cum >> 16)
 	}
-	used += uint32(cost)
 	last := r.last.ceilMillis()
 	newest := last + int64(newestTick-uint16(last))
-	oldest := newest - int64(uint16(newest)-uint16(r.words[baseWord]>>16))
-
 	nowMillis, tick := now.floorMillis(), now.ceilMillis()
+
+	// What has expired, and what is used.
+	oldest := newest - int64(uint16(newest)-uint16(base>>16))
+	expired := uint32(0)
+	if oldest+w.per <= nowMillis {
+		if expired, base = r.expireLeaf(newest, newest+w.per-nowMillis, chunks); expired == 0 {
+			return false
+		}
+		n -= expired
+		oldest = newest - int64(uint16(newest)-uint16(base>>16))
+	}
+	used := n + uint32(cost)
+	if !singles {
+		used = (cum-base)&narrowMask + uint32(cost)
+	}
 	switch {
-	case oldest+w.per <= nowMillis || tick < newest || used > w.limit || used > narrowMask || tick-oldest > narrowMask:
+	case tick < newest || used > w.limit || used > narrowMask || tick-oldest > narrowMask:
 		return false
 	case singles && (cost > 1 || end == maxSingle || tick == newest && (at == 0 || r.tail()[at-1] == newestTick)):
 		return false
 	}
+
+	// Forget and count.
+	r.words[baseWord] = base
+	r.words[countWord] += expired<<16 - expired
 	if tick == newest && !singles {
 		cell := &r.words[tailWord+at]
 		*cell = *cell&^narrowMask | (*cell+uint32(cost))&narrowMask
 	} else {
-		r.appendTail(end, uint32(tick), used+r.words[baseWord], chunks)
+		r.appendTail(end, uint32(tick), used+base, chunks)
 	}
 	if tick == newest {
 		r.last = max(r.last, now)
@@ -160,6 +177,28 @@ func (r *record) quickTail(w *window, cost Cost, now Instant, chunks *chunkPool,
 	d.Limit, d.Remaining = w.limit, w.limit-used
 	d.Reset = time.Duration(oldest+w.per-nowMillis) * time.Millisecond
 	return true
+}
+
+// expireLeaf tells how many of the oldest cells of a tree have an age of limit or more, which the
+// oldest has, and the base without them. It tells 0 if the first leaf has none that is younger,
+// or too few are left for a tree.
+func (r *record) expireLeaf(newest, limit int64, chunks *chunkPool) (expired, base uint32) {
+	per, head := r.cellsIn(chunkWords), r.head()
+	leaf := chunks.at(r.words[firstWord])
+	from := head % per
+	to := from + min(per-from, r.entries()-r.cellsIn(inlineWords)+1)
+	for at := from + 1; at < to; at++ {
+		var tick, cum uint32
+		if r.form() == single {
+			tick = uint32(singles(leaf[:])[at])
+		} else {
+			tick, cum = leaf[at]>>16, leaf[at-1]&narrowMask
+		}
+		if int64(uint16(newest)-uint16(tick)) < limit {
+			return at - from, tick<<16 | cum
+		}
+	}
+	return 0, 0
 }
 
 // appendTail adds a cell at position end, which is the one behind the last.

@@ -52,17 +52,32 @@ func quickEqualsTheGeneralWay(t *testing.T, w Window, singles bool) {
 			t.Fatalf("%v, step %d: %+v, in general %+v", w, i, got, want)
 		}
 		r := quick.partitions[0].records.find(key.ID)
+		endsAreKnown(t, quick.partitions[0].history(r))
+		if a, b := quick.partitions[0].chunks.used, general.partitions[0].chunks.used; a != b {
+			t.Fatalf("%v, step %d: %d chunks in use, in general %d", w, i, a, b)
+		}
 		highest = max(highest, r.height())
 		forms[r.form()]++
-	}
-	if a, b := quick.partitions[0].chunks.used, general.partitions[0].chunks.used; a != b {
-		t.Errorf("%v: %d chunks in use, in general %d", w, a, b)
 	}
 	if w.Limit == 9_000 && highest < 3 {
 		t.Errorf("%v: the tree grew to height %d only", w, highest)
 	}
 	if singles && w.Limit < 9_000 && forms != [3]int{single: 60_000} || singles && w.Limit == 9_000 && (forms[single] == 0 || forms[narrow] == 0) {
 		t.Errorf("%v: after so many steps the cells were single, narrow, wide: %v", w, forms)
+	}
+}
+
+// endsAreKnown fails unless the record tells where the first leaf of its tree is, and the last.
+func endsAreKnown(t *testing.T, h history) {
+	t.Helper()
+	if h.height() == 0 {
+		return
+	}
+	per := h.cellsIn(chunkWords)
+	first, last := h.leaf(h.head()/per), h.leaf((h.tailFrom()-1)/per)
+	if h.words[firstWord] != first || h.words[lastWord] != last {
+		t.Fatalf("leaves %d and %d are the ends of a tree from %d to %d, which begins with %d and ends with %d",
+			h.words[firstWord], h.words[lastWord], h.head(), h.head()+h.entries(), first, last)
 	}
 }
 

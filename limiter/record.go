@@ -8,7 +8,7 @@ type record struct {
 	last    Instant // when the newest entry's latest hit came
 	horizon uint32  // ms: the longest period that the history has to serve
 	meta    uint32  // number of the lease set plus one, or 0 <<11 | entries in words <<6 | occupied <<5 | form <<3 | height of the tree
-	// Height 0: the cells, with base 0. Else the tree: branches, tail or head, base, entries.
+	// Height 0: the cells, with base 0. Else the tree: branches, tail or head, its end leaves, base, entries.
 	words [inlineWords]uint32
 }
 
@@ -16,8 +16,10 @@ const (
 	inlineWords = 8
 	branches    = 2 // of the record, when its history is a tree
 	tailWord    = 2 // of cells that are not wide: the newest, in turn
-	tailWords   = 4
-	headWord    = 5 // of wide cells: position of the oldest entry
+	tailWords   = 2
+	headWord    = 2 // of wide cells: position of the oldest entry
+	lastWord    = 4 // the tree's last leaf,
+	firstWord   = 5 // and its first: nearly all that is asked of a tree is at its ends
 	baseWord    = 6 // cumulative units before it, modulo the cell's width; of others its tick, above that
 	countWord   = 7 // entries; of those that are not wide the head, above that
 

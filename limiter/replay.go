@@ -54,7 +54,7 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 	largest := uint32(r.number(0, MaxLimit, "largest limit"))
 	again := r
 	var c change
-	var hits [8]hitChange
+	var hits [few]hitChange
 	n, only, leases := 0, true, 0
 	for ; r.change(&c); n++ {
 		switch c.kind {
@@ -76,11 +76,8 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 	}
 	s.largest = max(s.largest, largest)
 	if only && n <= len(hits) {
-		for i := range hits[:n] {
-			if from+uint64(i) >= first {
-				s.count(&hits[i], now)
-			}
-		}
+		skipped := min(uint64(n), max(first, from)-from)
+		s.countAll(hits[skipped:n], now)
 		return nil
 	}
 	r = again
@@ -137,7 +134,7 @@ func (s *state) make(c *change, now Instant) {
 	then := min(c.at, now)
 	switch c.kind {
 	case changeHit:
-		s.count(&c.hitChange, now)
+		s.count(s.claim(c.id), &c.hitChange, now)
 	case changeKept:
 		if h := s.history(s.records.find(c.id)); h.record != nil {
 			h.keepFor(c.horizon, then)
@@ -161,9 +158,31 @@ func (s *state) make(c *change, now Instant) {
 	}
 }
 
-// count counts a hit.
-func (s *state) count(c *hitChange, now Instant) {
-	if r := s.claim(c.id); c.quantum != 1 || c.at > now || !s.repeat(r, c) {
+// few is how many hits are counted at once.
+const few = 8
+
+// countAll counts a few hits: first it looks where all belong, so that the memory of one is on its way
+// while others are counted.
+func (s *state) countAll(hits []hitChange, now Instant) {
+	var found [few]*record
+	for i := range hits {
+		if found[i] = s.records.find(hits[i].id); found[i] != nil {
+			found[i].expectEnds(&s.chunks)
+		}
+	}
+	records := s.records.n
+	for i := range hits {
+		r := found[i]
+		if r == nil || s.records.n != records { // a new one has moved the others
+			r = s.claim(hits[i].id)
+		}
+		s.count(r, &hits[i], now)
+	}
+}
+
+// count counts a hit of the key that the record is of.
+func (s *state) count(r *record, c *hitChange, now Instant) {
+	if c.quantum != 1 || c.at > now || !s.repeat(r, c) {
 		s.add(r, c, min(c.at, now))
 	}
 }

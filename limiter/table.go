@@ -110,10 +110,11 @@ func (t *Table) Check(k Key, tier *Tier, cost Cost, now Instant) (d Decision) {
 	}
 	p.meet(tier, now)
 	r := p.records.find(k.ID)
-	if r == nil || p.doubts != nil && p.doubts.lasting(tier.Longest(), now).exactness != 0 || !tier.plain() || !r.quick(&tier.windows[0], cost, now, &p.chunks, &d) {
+	switch {
+	case !p.quickly(r, tier, cost, now, &d):
 		rs := readings{tier: tier, h: p.history(r), now: now}
 		t.checkLocked(p, k.ID, &rs, cost, &d)
-	} else if p.recorder != nil {
+	case p.recorder != nil:
 		p.recorder.hit(k.ID, tier, cost, now)
 	}
 	return d
@@ -134,6 +135,16 @@ func (t *Table) Explain(k Key, tier *Tier, cost Cost, now Instant) (d Decision, 
 	rs := readings{tier: tier, h: p.history(p.records.find(k.ID)), now: now}
 	t.checkLocked(p, k.ID, &rs, cost, &d)
 	return d, rs.states(cost, d.Allowed)
+}
+
+// quickly decides and counts the quick way, if it is one for a request of the key that r is of,
+// which may be nil. It returns false, having changed nothing, if not.
+func (p *partition) quickly(r *record, tier *Tier, cost Cost, now Instant, d *Decision) bool {
+	if r == nil || !tier.plain() || p.doubts != nil && p.doubts.lasting(tier.Longest(), now).exactness != 0 {
+		return false
+	}
+	r.expectEnds(&p.chunks)
+	return r.quick(&tier.windows[0], cost, now, &p.chunks, d)
 }
 
 // meet notes the limits of a tier that is asked for.

@@ -19,14 +19,27 @@ func (h *history) slot(i uint32) (words []uint32, at uint32) {
 // place returns the words of the leaf that hold position pos, and its place in them.
 func (h *history) place(pos uint32) (words []uint32, at uint32) {
 	per := h.cellsIn(chunkWords)
-	leaf := pos / per
+	var ref uint32
+	switch leaf := pos / per; leaf {
+	case h.head() / per:
+		ref = h.words[firstWord]
+	case (h.tailFrom() - 1) / per:
+		ref = h.words[lastWord]
+	default:
+		ref = h.leaf(leaf)
+	}
+	return h.chunks.at(ref)[:], pos % per
+}
+
+// leaf returns the number of the chunk that is the given leaf, the way from the branches.
+func (h *history) leaf(leaf uint32) (ref uint32) {
 	shift := fanBits * (h.height() - 1)
-	ref := h.words[leaf>>shift]
+	ref = h.words[leaf>>shift]
 	for shift > 0 {
 		shift -= fanBits
 		ref = h.chunks.at(ref)[leaf>>shift%fan]
 	}
-	return h.chunks.at(ref)[:], pos % per
+	return ref
 }
 
 // releaseTree frees all chunks, if there are any.
@@ -68,7 +81,7 @@ func (h *history) plant() {
 	n := h.entries()
 	oldest, _ := h.cell(0)
 	h.meta++
-	h.words = [inlineWords]uint32{0: ref}
+	h.words = [inlineWords]uint32{0: ref, lastWord: ref, firstWord: ref}
 	h.setEntries(n)
 	if h.hasTail() {
 		copy(h.words[tailWord:], cells[inlineWords-tailWords:])
@@ -87,9 +100,10 @@ func (h *history) makeRoom(pos uint32) {
 		return
 	}
 	// The tail begins anew: what it holds goes into the tree.
-	h.extend(pos - room)
-	words, at := h.place(pos - room)
-	copy(words[at/(room/tailWords):], h.words[tailWord:tailWord+tailWords])
+	pos -= room
+	h.extend(pos)
+	at := pos % h.cellsIn(chunkWords) / room * tailWords
+	copy(h.chunks.at(h.words[lastWord])[at:], h.words[tailWord:tailWord+tailWords])
 }
 
 // extend makes sure that the tree has a leaf for position pos, which is at most
@@ -113,6 +127,7 @@ func (h *history) extend(pos uint32) {
 			*at = h.chunks.alloc()
 		}
 		if shift == 0 {
+			h.words[lastWord] = *at
 			return
 		}
 		shift -= fanBits
