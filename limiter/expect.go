@@ -14,13 +14,15 @@ func (t *Table) Expect(k Key) {
 	}
 }
 
-// expectEnds has the ends of the record's tree on their way, if it has one: where the oldest cells
-// are, and where the newest go when the tail is full.
-func (r *record) expectEnds(chunks *chunkPool) {
+// expectEnds has on their way what a hit at now will need of the record's tree, if it has one: its
+// first leaf, if the oldest has left a window of per milliseconds, and its last, if the tail is full.
+func (r *record) expectEnds(per int64, now Instant, chunks *chunkPool) {
 	if r.height() == 0 {
 		return
 	}
-	prefetch(unsafe.Pointer(chunks.at(r.words[firstWord])))
+	if int64(uint16(now.floorMillis())-uint16(r.words[baseWord]>>16)) >= per { // it need not be exact
+		prefetch(unsafe.Pointer(chunks.at(r.words[firstWord])))
+	}
 	if (r.head()+r.entries())%r.cellsIn(tailWords) == 0 {
 		prefetch(unsafe.Pointer(chunks.at(r.words[lastWord])))
 	}

@@ -48,7 +48,7 @@ type hitChange struct {
 }
 
 // replay reads changes to their end before it makes them. Mostly they are a few hits, which are
-// not read twice.
+// not read twice. Hits that follow each other are counted together.
 func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now Instant) error {
 	r := newReader(b, formatChanges, shift, now)
 	largest := uint32(r.number(0, MaxLimit, "largest limit"))
@@ -81,11 +81,23 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 		return nil
 	}
 	r = again
+	some := hits[:0]
 	for seq := from; r.change(&c); seq++ {
-		if seq >= first {
+		if seq < first {
+			continue
+		}
+		hit := c.kind == changeHit
+		if !hit || len(some) == len(hits) {
+			s.countAll(some, now)
+			some = some[:0]
+		}
+		if hit {
+			some = append(some, c.hitChange)
+		} else {
 			s.make(&c, now)
 		}
 	}
+	s.countAll(some, now)
 	return nil
 }
 
@@ -128,13 +140,11 @@ func (r *reader) change(c *change) bool {
 	return r.err == nil
 }
 
-// make makes one change as its decider did. Nothing is forgotten that has not also
+// make makes one change that is no hit as its decider did. Nothing is forgotten that has not also
 // expired by our own clock.
 func (s *state) make(c *change, now Instant) {
 	then := min(c.at, now)
 	switch c.kind {
-	case changeHit:
-		s.count(s.claim(c.id), &c.hitChange, now)
 	case changeKept:
 		if h := s.history(s.records.find(c.id)); h.record != nil {
 			h.keepFor(c.horizon, then)
@@ -159,7 +169,7 @@ func (s *state) make(c *change, now Instant) {
 }
 
 // few is how many hits are counted at once.
-const few = 8
+const few = 16
 
 // countAll counts a few hits: first it looks where all belong, so that the memory of one is on its way
 // while others are counted.
@@ -167,7 +177,7 @@ func (s *state) countAll(hits []hitChange, now Instant) {
 	var found [few]*record
 	for i := range hits {
 		if found[i] = s.records.find(hits[i].id); found[i] != nil {
-			found[i].expectEnds(&s.chunks)
+			found[i].expectEnds(hits[i].horizon, hits[i].at, &s.chunks)
 		}
 	}
 	records := s.records.n

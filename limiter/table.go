@@ -143,8 +143,9 @@ func (p *partition) quickly(r *record, tier *Tier, cost Cost, now Instant, d *De
 	if r == nil || !tier.plain() || p.doubts != nil && p.doubts.lasting(tier.Longest(), now).exactness != 0 {
 		return false
 	}
-	r.expectEnds(&p.chunks)
-	return r.quick(&tier.windows[0], cost, now, &p.chunks, d)
+	w := &tier.windows[0]
+	r.expectEnds(w.per, now, &p.chunks)
+	return r.quick(w, cost, now, &p.chunks, d)
 }
 
 // meet notes the limits of a tier that is asked for.
