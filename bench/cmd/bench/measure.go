@@ -226,9 +226,9 @@ func (c *contestant) sample(ctx context.Context, period time.Duration) (sample, 
 	c.asking.begin()
 	var r load.Result
 	if c.open > 0 {
-		r = load.Stream{Rate: c.open, For: period, Deadline: c.Load.Deadline, Workers: max(512, c.Load.Workers), Worker: c.asking.worker}.Run(ctx)
+		r = load.Stream{Rate: c.open, For: period, Deadline: c.Load.OfContext(), Workers: max(512, c.Load.Workers), Worker: c.asking.worker}.Run(ctx)
 	} else {
-		r = load.Loop{Workers: c.Load.Workers, For: period, Deadline: c.Load.Deadline, Worker: c.asking.worker}.Run(ctx)
+		r = load.Loop{Workers: c.Load.Workers, For: period, Deadline: c.Load.OfContext(), Worker: c.asking.worker}.Run(ctx)
 	}
 	ownAfter, err1 := process.CPU(os.Getpid())
 	after, err2 := c.target.CPU()

@@ -57,9 +57,20 @@ type Load struct {
 	Tier     string        `yaml:"tier"`     // enterprise
 	Cost     *uint32       `yaml:"cost"`     // 1
 	Deadline time.Duration `yaml:"deadline"` // 1s, of each call
-	Hot      float64       `yaml:"hot"`      // share of the keys asked for that are one key
-	Abusive  Abusive       `yaml:"abusive"`
-	Open     float64       `yaml:"open"` // an open loop, at this share of what the slowest contender can do
+	// DeadlineBy says who sets the deadline: each call, by a context of its own, or the Go client,
+	// by the timeout that all its calls have.
+	DeadlineBy Via     `yaml:"deadline_by"` // call
+	Hot        float64 `yaml:"hot"`         // share of the keys asked for that are one key
+	Abusive    Abusive `yaml:"abusive"`
+	Open       float64 `yaml:"open"` // an open loop, at this share of what the slowest contender can do
+}
+
+// OfContext is the deadline that calls have by their context; 0: the client sets it.
+func (l Load) OfContext() time.Duration {
+	if l.DeadlineBy == ByClient {
+		return 0
+	}
+	return l.Deadline
 }
 
 // Abusive is a few keys that are asked for all the time and have little.
@@ -163,7 +174,7 @@ func Parse(name string, b []byte) (Scenario, error) {
 var one = uint32(1)
 
 var defaults = Load{
-	Via: ByCall, Workers: 64, Conns: 4, Batch: 1, Keys: 100_000, Tier: "enterprise", Cost: &one, Deadline: time.Second,
+	Via: ByCall, Workers: 64, Conns: 4, Batch: 1, Keys: 100_000, Tier: "enterprise", Cost: &one, Deadline: time.Second, DeadlineBy: ByCall,
 }
 
 // over returns l, and what l leaves out from base.
@@ -176,6 +187,7 @@ func (l Load) over(base Load) Load {
 	set(&l.Tier, base.Tier)
 	set(&l.Cost, base.Cost)
 	set(&l.Deadline, base.Deadline)
+	set(&l.DeadlineBy, base.DeadlineBy)
 	set(&l.Hot, base.Hot)
 	set(&l.Abusive, base.Abusive)
 	set(&l.Open, base.Open)
@@ -202,6 +214,8 @@ func (c *Contender) check() error {
 		return fmt.Errorf("there is no way %q of asking", l.Via)
 	case l.Via != ByCall && !c.IsSluice():
 		return fmt.Errorf("only sluice is asked by %s", l.Via)
+	case l.DeadlineBy != ByCall && (l.DeadlineBy != ByClient || l.Via != ByClient):
+		return fmt.Errorf("%q sets no deadline of calls by %s", l.DeadlineBy, l.Via)
 	case l.Workers < 1 || l.Conns < 1 || l.Batch < 1 || l.Keys < 1 || l.Deadline < 0:
 		return errors.New("a number is too small")
 	case l.Hot < 0 || l.Abusive.Share < 0 || l.Hot+l.Abusive.Share > 1 || l.Open < 0 || l.Open >= 1:

@@ -66,16 +66,17 @@ func TestParseRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for bad, want := range map[string]string{
-		"contenders: []":                                                                "required",
-		good + "load: {worker: 1}":                                                      "worker",
-		good + "load: {hot: 1.5}":                                                       "share",
-		good + "load: {abusive: {share: 0.5}}":                                          "abusive",
-		good + "compare: [{what: w, measure: speed, of: a}]":                            "speed",
-		good + "compare: [{what: w, measure: cpu, of: c}]":                              `"c"`,
-		good + "compare: [{what: w, measure: cpu, of: a a}]":                            "+ or -",
-		good + "compare: [{what: w, measure: cpu, of: a -}]":                            "ends",
-		strings.Replace(good, "sluice", "slice", 1):                                     "slice",
-		strings.Replace(good, "target: sluice", "target: echo, load: {via: client}", 1): "only sluice",
+		"contenders: []":                                                                          "required",
+		good + "load: {worker: 1}":                                                                "worker",
+		good + "load: {hot: 1.5}":                                                                 "share",
+		good + "load: {abusive: {share: 0.5}}":                                                    "abusive",
+		good + "compare: [{what: w, measure: speed, of: a}]":                                      "speed",
+		good + "compare: [{what: w, measure: cpu, of: c}]":                                        `"c"`,
+		good + "compare: [{what: w, measure: cpu, of: a a}]":                                      "+ or -",
+		good + "compare: [{what: w, measure: cpu, of: a -}]":                                      "ends",
+		strings.Replace(good, "sluice", "slice", 1):                                               "slice",
+		strings.Replace(good, "target: sluice", "target: echo, load: {via: client}", 1):           "only sluice",
+		strings.Replace(good, "target: sluice", "target: sluice, load: {deadline_by: client}", 1): "sets no deadline",
 	} {
 		if _, err := Parse("x", []byte(bad)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want one about %s", bad, err, want)
