@@ -94,7 +94,8 @@ bench-report: ## Measure all that docs/performance.md tells of anew, into docs/b
 	cd bench && $(GO) run ./cmd/memory > ../docs/bench/memory.txt
 	cd bench && $(GO) run ./cmd/bench -only '^(unary|batches|client|keys)$$' -out ../docs/bench/one-node
 	cd bench && $(GO) run ./cmd/bench -only '^(three-nodes|ring-aware|memory)$$' -out ../docs/bench/three-nodes
-	cd bench && $(GO) run ./cmd/bench -only '^(open|denied|hot|leases|join)$$' -out ../docs/bench/cluster
+	cd bench && $(GO) run ./cmd/bench -only '^(open|denied|hot|leases)$$' -out ../docs/bench/cluster
+	cd bench && $(GO) run ./cmd/bench -only '^join$$' -out ../docs/bench/join
 	cd bench && $(GO) run ./cmd/capacity ../docs/bench/*/report.json > ../docs/bench/capacity.md
 
 .PHONY: proto
