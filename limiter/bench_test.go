@@ -39,6 +39,13 @@ func benchTable(b *testing.B, keys int) (*Table, Hasher) {
 	return table, NewHasher(benchSecrets, 1021)
 }
 
+// recordAll begins the recording of all partitions, or ends it.
+func recordAll(table *Table, on bool) {
+	for p := range PartitionID(1021) {
+		table.Record(p, on)
+	}
+}
+
 // BenchmarkCheck measures a decision, hashing included, of random keys among so many,
 // each of which has had four hits: one by one, and 64 at a time, as batches are decided.
 func BenchmarkCheck(b *testing.B) {
@@ -119,9 +126,7 @@ func BenchmarkApply(b *testing.B) {
 		b.Run(fmt.Sprintf("hits=%d", hits), func(b *testing.B) {
 			table, hasher := benchTable(b, keys)
 			copied, _ := benchTable(b, keys)
-			for p := range PartitionID(1021) {
-				table.Record(p, true)
-			}
+			recordAll(table, true)
 			tier := benchTier(b, Window{1000, time.Minute})
 			m := newKeyMaker()
 			r := rand.New(rand.NewPCG(1, 2))
@@ -180,9 +185,7 @@ func BenchmarkRecorded(b *testing.B) {
 	for _, on := range []bool{false, true} {
 		b.Run(fmt.Sprintf("recorded=%v", on), func(b *testing.B) {
 			table, hasher := benchTable(b, keys)
-			for p := range PartitionID(1021) {
-				table.Record(p, on)
-			}
+			recordAll(table, on)
 			tier := benchTier(b, Window{600, time.Second})
 			m := newKeyMaker()
 			r := rand.New(rand.NewPCG(1, 2))
