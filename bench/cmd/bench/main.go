@@ -112,7 +112,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = tidy(dir, err) }()
 	b := &bench{options: o, dir: dir, progress: progress}
 	if b.tools, err = findTools(ctx, o.tools, dir); err != nil {
 		return err
@@ -182,4 +182,12 @@ func findTools(ctx context.Context, dir, scratch string) (t target.Tools, err er
 	t.Gubernator, t.Ratelimit = find("gubernator"), find("ratelimit")
 	t.Redis, _ = exec.LookPath("redis-server") // may not be here
 	return t, nil
+}
+
+// tidy removes what the servers wrote into dir, unless something went wrong: then it tells why.
+func tidy(dir string, err error) error {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w (what the servers wrote is kept in %s)", err, dir)
+	}
+	return errors.Join(err, os.RemoveAll(dir))
 }
