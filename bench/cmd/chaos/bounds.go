@@ -13,6 +13,7 @@ type allowance int
 const (
 	nothing     allowance = iota
 	lostAnswers           // what the lost nodes answered in their last moments
+	lateAnswers           // what a node answered in its last moments before it fell silent; it still knows of it
 	orphans               // that, and all if the key's holder and copies died together
 	twice                 // as much again
 )
@@ -39,7 +40,7 @@ func (b bounds) with(change func(*bounds)) bounds {
 func (b bounds) excess(f audit.Finding, orphan bool, limit uint32) (over, uncounted uint64) {
 	more := uint64(0)
 	switch b.over {
-	case lostAnswers:
+	case lostAnswers, lateAnswers:
 		more = f.Excused
 	case twice:
 		more = uint64(limit)
@@ -49,7 +50,7 @@ func (b bounds) excess(f audit.Finding, orphan bool, limit uint32) (over, uncoun
 		}
 	}
 	over = f.Over - min(f.Over, more)
-	if b.over == twice {
+	if b.over == lateAnswers || b.over == twice {
 		more = 0 // no hit is forgotten
 	}
 	return over, f.Uncounted - min(f.Uncounted, more)

@@ -20,6 +20,8 @@ func TestExcess(t *testing.T) {
 		{"nothing is nothing", nothing, audit.Finding{Over: 1, Uncounted: 2, Excused: 9}, false, 1, 2},
 		{"as much as was answered last", lostAnswers, audit.Finding{Over: 3, Uncounted: 3, Excused: 3}, false, 0, 0},
 		{"more than was answered last", lostAnswers, audit.Finding{Over: 4, Uncounted: 5, Excused: 3}, false, 1, 2},
+		{"a paused node's last answers were not heard of", lateAnswers, audit.Finding{Over: 4, Excused: 3}, false, 1, 0},
+		{"and are not forgotten", lateAnswers, audit.Finding{Uncounted: 2, Excused: 3}, false, 0, 2},
 		{"a split doubles", twice, audit.Finding{Over: limit}, false, 0, 0},
 		{"and no more", twice, audit.Finding{Over: limit + 1}, false, 1, 0},
 		{"a split forgets nothing", twice, audit.Finding{Uncounted: 1}, false, 0, 1},

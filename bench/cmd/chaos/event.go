@@ -26,9 +26,9 @@ type event struct {
 	bounds     bounds
 }
 
-// What may be lost with a node.
+// What may be lost with a node, or not be heard of while it is silent.
 const (
-	lastOfKilled = 30 * time.Millisecond
+	lastOfKilled = 30 * time.Millisecond // or paused: hits that were not on their way to a copy yet
 	lastOfGone   = 500 * time.Millisecond
 )
 
@@ -49,7 +49,7 @@ var events = []event{
 	{name: "kill", nodes: 3, short: true, play: kill, bounds: crashed},
 	{name: "kill-quiet", nodes: 3, play: killQuiet, bounds: crashed.with(func(b *bounds) { b.over = nothing })},
 	{name: "kill-restart", nodes: 3, play: killRestart, bounds: crashed.with(func(b *bounds) { b.answered = 2 * time.Second })},
-	{name: "pause", nodes: 3, short: true, play: pause, bounds: crashed.with(func(b *bounds) { b.over, b.answered = nothing, 1500*time.Millisecond })},
+	{name: "pause", nodes: 3, short: true, play: pause, bounds: crashed.with(func(b *bounds) { b.over, b.answered = lateAnswers, 1500*time.Millisecond })},
 	{name: "gone", nodes: 3, namespaces: true, play: gone, bounds: crashed.with(func(b *bounds) { b.answered = 2 * time.Second })},
 	{name: "two-of-five", nodes: 5, play: twoOfFive, bounds: bounds{over: orphans, failed5s: true}},
 	{name: "split", nodes: 3, namespaces: true, play: split, bounds: bounds{over: twice, agreed: 15 * time.Second}},
@@ -147,10 +147,12 @@ func killRestart(ctx context.Context, s *stage) error {
 
 func pause(ctx context.Context, s *stage) error {
 	n := s.victim()
+	before := s.Log.Now()
 	s.say("SIGSTOP to %s", n.Name)
 	if err := n.Pause(); err != nil {
 		return err
 	}
+	s.excuse(before-lastOfKilled, n)
 	if err := gateway.Wait(ctx, s.options.pause); err != nil {
 		return err
 	}

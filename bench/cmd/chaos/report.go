@@ -43,8 +43,8 @@ func rowsOf(results []result) (rows []row) {
 
 // legend explains the table's columns.
 const legend = `Of each number the worst of all repetitions is shown.
-over      units allowed beyond the limit in any window, all keys together; in brackets what lost nodes
-          had answered in their last moments, which is the bound where it stands
+over      units allowed beyond the limit in any window, all keys together; in brackets what nodes
+          had answered in their last moments before they were lost or paused, which is the bound where it stands
 denied    units denied though callers had not been told of as many; in brackets those that tries
           which may have been counted cannot explain
 5s, 50ms  calls of gateways with that deadline that failed

@@ -21,7 +21,7 @@ type result struct {
 
 	Over            uint64         `json:"over_admitted"`
 	OverExcess      uint64         `json:"over_admitted_beyond_bound"`
-	Excused         uint64         `json:"last_answers_of_lost_nodes"`
+	Excused         uint64         `json:"last_answers"`
 	Early           uint64         `json:"denied_early"`
 	Denied          uint64         `json:"denied_early_beyond_doubt"`
 	Uncounted       uint64         `json:"allowed_not_counted"`

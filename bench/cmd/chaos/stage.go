@@ -60,6 +60,12 @@ func (s *stage) broken(format string, args ...any) {
 
 // loses notes that nodes are lost, with what they have answered since.
 func (s *stage) loses(since time.Duration, nodes ...*fleet.Node) {
+	s.excuse(since, nodes...)
+	s.lost = append(s.lost, nodes...)
+}
+
+// excuse notes that what nodes have answered since may not be known to any other.
+func (s *stage) excuse(since time.Duration, nodes ...*fleet.Node) {
 	const onTheWay = 20 * time.Millisecond // what they answered and others passed on
 	loss := audit.Loss{Keys: map[int]bool{}, From: since, To: s.Log.Now() + onTheWay}
 	for k, at := range s.before {
@@ -70,7 +76,6 @@ func (s *stage) loses(since time.Duration, nodes ...*fleet.Node) {
 		}
 	}
 	s.losses = append(s.losses, loss)
-	s.lost = append(s.lost, nodes...)
 }
 
 // settle waits until all nodes agree.
