@@ -7,6 +7,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -51,7 +52,7 @@ func New(c Config) (_ *Fleet, err error) {
 	if policy == "" {
 		policy = fmt.Sprintf("tiers:\n  chaos: {windows: [{limit: %d, per: %s}], concurrent: %d}\ndefault_tier: chaos\n", c.Limit, c.Window, c.Concurrent)
 	}
-	for name, content := range map[string]string{policyFile: policy, keyFile: "a secret of a cluster that lives for a minute\n"} {
+	for name, content := range map[string]string{policyFile: policy, keyFile: rand.Text() + "\n"} { // so that it is no other fleet's cluster, wherever that listens
 		if err := os.WriteFile(filepath.Join(c.Dir, name), []byte(content), 0o600); err != nil {
 			return f, err
 		}

@@ -212,6 +212,33 @@ func TestNodeThatCannotStart(t *testing.T) {
 	}
 }
 
+// A node's place is its own from the beginning: while it did not listen there yet, another fleet
+// was given the same place, both became one cluster, and ended each other's nodes as their names
+// were the same.
+func TestFleetsHaveNothingInCommon(t *testing.T) {
+	used := map[string]bool{}
+	for range 30 {
+		dir := t.TempDir()
+		f, err := New(Config{Binary: "-", Dir: dir, Nodes: 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, err := os.ReadFile(filepath.Join(dir, keyFile))
+		if err != nil || len(secret) < 20 || used[string(secret)] {
+			t.Errorf("the secret is %q, %v", secret, err)
+		}
+		used[string(secret)] = true
+		for _, n := range f.Nodes {
+			for _, a := range []string{n.place.grpc, n.place.admin, n.place.peer, n.place.gossip} {
+				if used[a] {
+					t.Errorf("%s was given twice", a)
+				}
+				used[a] = true
+			}
+		}
+	}
+}
+
 func TestLoopback(t *testing.T) {
 	places, err := loopback(5)
 	if err != nil {

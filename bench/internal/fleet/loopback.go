@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 )
 
 // Ports are taken from below those that systems give to outgoing connections, so that none
@@ -27,16 +28,20 @@ func loopback(nodes int) ([]place, error) {
 	return places, nil
 }
 
-// FreeAddresses finds so many addresses on 127.0.0.1 that can be listened on.
+// given counts the ports that this process was given or found taken. It begins somewhere, as
+// other processes look for ports too.
+var given atomic.Uint32
+
+func init() { given.Store(rand.Uint32N(lastPort - firstPort)) }
+
+// FreeAddresses finds so many addresses on 127.0.0.1 that can be listened on. None is given
+// twice before all were: that a node is to listen there later keeps it from nobody else.
 func FreeAddresses(n int) (free []string, err error) {
-	port := firstPort + rand.IntN(lastPort-firstPort)
 	for range lastPort - firstPort {
 		if len(free) == n {
 			break
 		}
-		if port++; port >= lastPort {
-			port = firstPort
-		}
+		port := firstPort + given.Add(1)%(lastPort-firstPort)
 		if address := fmt.Sprintf("127.0.0.1:%d", port); isFree(address) {
 			free = append(free, address)
 		}
