@@ -49,63 +49,68 @@ func (r *CheckRequest) proto() *sluicev1.CheckRequest {
 //
 // Checks that are made at the same time share messages, which have no metadata of
 // their own: one whose ctx has a request id, or other metadata, is a call of its own.
-func (c *Client) Check(ctx context.Context, req CheckRequest) (Decision, error) {
+func (c *Client) Check(ctx context.Context, req CheckRequest) (d Decision, err error) {
 	if e := req.valid(); e != nil {
-		return Decision{}, e
+		return d, e
 	}
 	asked := time.Now()
 	if e := c.denials.find(&req, asked); e != nil && ctx.Err() == nil {
-		return c.checkDenied(ctx, req, asked)
-	}
-	return c.checkNow(ctx, req, asked, deadline(ctx, asked, c.timeout))
-}
-
-// checkDenied is Check of what was denied lately.
-func (c *Client) checkDenied(ctx context.Context, req CheckRequest, asked time.Time) (Decision, error) {
-	until := deadline(ctx, asked, c.timeout)
-	d, ok, turn := c.denials.await(ctx, &req, until)
-	if ok {
-		return d, nil
-	}
-	asked = time.Now() // a node's time to answer begins when it is asked, not when the wait for a turn did
-	d, err := c.checkNow(ctx, req, asked, until)
-	if turn != nil {
-		c.denials.end(turn, &d, asked, time.Now())
+		err = c.checkDenied(ctx, &req, asked, &d)
+	} else {
+		err = c.checkNow(ctx, &req, asked, deadline(ctx, asked, c.timeout), &d)
 	}
 	return d, err
 }
 
-// checkNow is Check of what the limiter must be asked, from now, which is asked, until a deadline.
-func (c *Client) checkNow(ctx context.Context, req CheckRequest, asked, until time.Time) (Decision, error) {
-	d, e := c.check(ctx, req, asked, until)
-	if c.note(ctx, e); e != nil {
-		return c.undecidedDecision(ctx, e)
+// checkDenied is Check of what was denied lately.
+func (c *Client) checkDenied(ctx context.Context, req *CheckRequest, asked time.Time, d *Decision) (err error) {
+	until := deadline(ctx, asked, c.timeout)
+	told, ok, turn := c.denials.await(ctx, req, until)
+	if ok {
+		*d = told
+		return nil
 	}
-	if !d.Allowed {
-		c.denials.note(&req, &d, asked, time.Now())
+	asked = time.Now() // a node's time to answer begins when it is asked, not when the wait for a turn did
+	err = c.checkNow(ctx, req, asked, until, d)
+	if turn != nil {
+		c.denials.end(turn, d, asked, time.Now())
 	}
-	return d, nil
+	return err
 }
 
-// check gets one decision.
-func (c *Client) check(ctx context.Context, req CheckRequest, now, until time.Time) (Decision, *Error) {
+// checkNow is Check of what the limiter must be asked, from now, which is asked, until a deadline.
+//
+// It and what it calls keep little on the stack: hundreds of callers wait in here at a time, and
+// go on faster if their stacks are still in the processor's caches.
+func (c *Client) checkNow(ctx context.Context, req *CheckRequest, asked, until time.Time, d *Decision) error {
 	q, ok := c.questions.Get().(*question)
 	if !ok {
 		q = &question{client: c, answers: make(chan *answer, roomForAnswers)}
 	}
 	q.ctx, q.deadline = ctx, until
 	q.partition = c.topology.Load().partition(req.Key)
-	q.check, q.alone = req, hasMetadata(ctx)
-	a, e := q.ask(now)
+	q.check, q.alone = *req, hasMetadata(ctx)
+	a, e := q.ask(asked)
 	if e != nil {
-		return Decision{}, e
+		return c.undecided(ctx, e, d)
 	}
-	d := a.decision
+	c.outage.answered()
+	*d = a.decision
 	if q.done {
 		*q = question{client: c, answers: q.answers, owing: q.owing[:0]}
 		c.questions.Put(q)
 	}
-	return d, nil
+	if !d.Allowed {
+		c.denials.note(req, d, asked, time.Now())
+	}
+	return nil
+}
+
+// undecided makes of a check that failed with e what its caller is told.
+func (c *Client) undecided(ctx context.Context, e *Error, d *Decision) (err error) {
+	c.note(ctx, e)
+	*d, err = c.undecidedDecision(ctx, e)
+	return err
 }
 
 // checkAlone asks n for one decision by a call of its own.

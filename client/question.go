@@ -136,31 +136,27 @@ func (t *try) miss(n *node, now time.Time) {
 
 // ask returns the answer, or an error.
 func (q *question) ask(now time.Time) (*answer, *Error) {
-	defer func() {
-		if q.cancel != nil {
-			q.cancel()
-		}
-	}()
 	if q.ctx.Err() != nil || !now.Before(q.deadline) {
 		return nil, q.unanswered()
 	}
 	if !q.try(now) {
 		return nil, errClosed()
 	}
-	a := q.hear()
-	if a.err == nil && !a.silent() {
-		q.done = q.wire == nil
-		return a, nil
+	if q.wire != nil {
+		return q.persist(nil)
 	}
-	return q.persist(a)
+	// A try by a stream is told whatever happens, also that ctx has ended: to watch for that
+	// here would cost each call about as much as its answer.
+	a := <-q.answers
+	if a.err != nil || a.silent() {
+		return q.persist(a)
+	}
+	q.done = true
+	return a, nil
 }
 
-// hear waits for what the first try is told. One by a stream is told whatever happens, also
-// that ctx has ended: to watch for that here would cost each call about as much as its answer.
+// hear waits for what the first try is told that is a call of its own.
 func (q *question) hear() *answer {
-	if q.wire == nil {
-		return <-q.answers
-	}
 	select {
 	case a := <-q.answers:
 		return a
@@ -169,8 +165,20 @@ func (q *question) hear() *answer {
 	}
 }
 
-// persist goes on after a first try that did not lead to an answer.
+// persist goes on after what a first try was told, unless that is the answer already. nil: it is
+// yet to be heard.
 func (q *question) persist(a *answer) (*answer, *Error) {
+	defer func() {
+		if q.cancel != nil {
+			q.cancel()
+		}
+	}()
+	if a == nil {
+		a = q.hear()
+	}
+	if a.err == nil && !a.silent() {
+		return a, nil
+	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -289,7 +297,7 @@ func (q *question) try(now time.Time) bool {
 	if t.question != nil {
 		t = new(try)
 	}
-	*t = try{question: q, begun: now, due: due, deadline: q.deadline}
+	t.question, t.begun, t.due, t.deadline = q, now, due, q.deadline
 	q.owing = append(q.owing, n)
 	if q.call == nil && !q.alone && !n.noStream.Load() {
 		n.enqueue(t, top.streams())

@@ -19,8 +19,9 @@ const (
 	maxFlight = 2048
 
 	// A message waits for the answer to the one before, so that more checks share it, unless it
-	// has enough of them, and never for longer than holdMost: that answer may wait for a node.
-	enough   = 256
+	// has enough of them, and never for longer than holdMost: that answer may wait for a node. With
+	// fewer a message costs more than it carries; with more the node waits while callers gather.
+	enough   = 64
 	holdMost = time.Millisecond
 
 	// When it has waited, callers that were just answered run first: many ask again at once. Each

@@ -31,13 +31,17 @@ func NewClient(c *client.Client, tier string, cost uint32) *Client {
 
 // Ask makes one call of the client.
 func (c *Client) Ask(ctx context.Context, keys []string) (denied int, err error) {
-	if len(keys) == 1 {
-		d, err := c.client.Check(ctx, client.CheckRequest{Key: keys[0], Tier: c.tier, Cost: c.cost})
-		if err == nil && !d.Allowed {
-			denied = 1
-		}
-		return denied, err
+	if len(keys) > 1 {
+		return c.askTogether(ctx, keys)
 	}
+	d, err := c.client.Check(ctx, client.CheckRequest{Key: keys[0], Tier: c.tier, Cost: c.cost})
+	if err == nil && !d.Allowed {
+		denied = 1
+	}
+	return denied, err
+}
+
+func (c *Client) askTogether(ctx context.Context, keys []string) (denied int, err error) {
 	c.batch = c.batch[:0]
 	for _, key := range keys {
 		c.batch = append(c.batch, client.CheckRequest{Key: key, Tier: c.tier, Cost: c.cost})
