@@ -9,15 +9,16 @@ import (
 )
 
 // Go collects garbage when the heap has doubled. The heap of a node is small, as the keys are not
-// in it, and would double several times a second. So garbage is let lie as if the keys were in it,
-// up to some megabytes: more would be spread over more memory than the processors' caches hold,
-// which costs more than the collections it saves. Where keys take so much that this is no reason,
-// it may be a small share of them.
+// in it, and would double dozens of times a second. So more garbage is let lie: each collection
+// stops all calls for a moment, and takes processors from them. Twice as much again would save
+// little more, and where keys take much, what a key takes shall not be mostly garbage.
 const (
-	garbageAllowed = 16 << 20 // bytes between two collections, or what the heap has if that is more
-	garbageShare   = 32       // or that part of what the keys take, if that is more
-	mostPercent    = 1600     // with which 1 MB in use is let have as much
-	paceEvery      = 100 * time.Millisecond
+	garbageMost  = 32 << 20 // bytes between two collections, or what the heap has if that is more
+	garbageLeast = 16 << 20 // the same where keys take more than the rest of
+	together     = 64 << 20 // which is for both
+	garbageShare = 32       // or that part of what the keys take, if that is more
+	mostPercent  = 1600     // with which 2 MB in use are let have as much
+	paceEvery    = 100 * time.Millisecond
 )
 
 // paceCollector keeps the collector at that pace until ctx ends, unless the environment says
@@ -53,6 +54,7 @@ func collectorPercent(live uint64, keys int64) int {
 	if live == 0 {
 		return 100
 	}
-	allowed := min(max(garbageAllowed, uint64(keys)/garbageShare), live+uint64(keys))
-	return int(min(max(100, 100*allowed/live), mostPercent))
+	left := max(together-keys, 0)
+	allowed := max(garbageLeast, min(garbageMost, left), keys/garbageShare)
+	return int(min(max(100, 100*uint64(allowed)/live), mostPercent))
 }

@@ -13,15 +13,17 @@ func TestCollectorPercent(t *testing.T) {
 		want int
 	}{
 		{0, 0, 100}, // nothing was collected yet
-		{0, 100 * garbageAllowed, 100},
-		{1, 100 * garbageAllowed, mostPercent},
-		{garbageAllowed, 0, 100},
-		{garbageAllowed / 2, 0, 100},
-		{garbageAllowed / 2, garbageAllowed / 4, 150},
-		{garbageAllowed / 2, garbageShare * garbageAllowed, 200},
-		{garbageAllowed, 3 * garbageShare * garbageAllowed, 300},
-		{4 * garbageAllowed, 0, 100},
-		{4 * garbageAllowed, garbageShare * garbageAllowed, 100},
+		{0, together, 100},
+		{1, 0, mostPercent},
+		{garbageMost / 8, 0, 800},
+		{garbageMost / 8, together - garbageMost, 800},
+		{garbageLeast / 8, together - garbageMost + garbageLeast/2, 1200}, // half way
+		{garbageLeast / 8, together - garbageLeast, 800},
+		{garbageLeast / 8, 5 * together, 800},
+		{garbageLeast / 8, garbageShare * garbageLeast * 3 / 2, 1200},
+		{garbageMost, 0, 100},
+		{4 * garbageMost, 0, 100},
+		{garbageMost, 3 * garbageShare * garbageMost, 300},
 	} {
 		if got := collectorPercent(tt.live, tt.keys); got != tt.want {
 			t.Errorf("%d bytes live and %d of keys: GOGC %d, want %d", tt.live, tt.keys, got, tt.want)

@@ -30,11 +30,12 @@ import (
 //	echo-bare   as echo, with an empty heap
 //
 // The garbage collector runs when the heap has doubled, and an echo's is next to nothing: it
-// would collect ten times as often as a node that holds keys, and a node would look cheaper
-// than doing nothing. So the first two hold as much as a node does for the keys of the load.
+// would collect ten times as often as a node, and a node would look cheaper than doing nothing. So
+// the first two hold as much as a node with the keys of the load lets lie: between two collections
+// there is as much garbage. See paceCollector.
 func startEcho(ctx context.Context, c Config) (*Target, error) {
 	const perKey = 160 // bytes: a record, and the history of a key that is asked for 15 to 30 times a minute
-	ballast := c.Keys * perKey
+	ballast := max(16<<20, min(32<<20, 64<<20-c.Keys*perKey))
 	if c.Kind == "echo-bare" {
 		ballast = 0
 	}
