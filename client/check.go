@@ -80,8 +80,8 @@ func (c *Client) checkDenied(ctx context.Context, req *CheckRequest, asked time.
 
 // checkNow is Check of what the limiter must be asked, from now, which is asked, until a deadline.
 //
-// It and what it calls keep little on the stack: hundreds of callers wait in here at a time, and
-// go on faster if their stacks are still in the processor's caches.
+// It and what it calls to ask by a stream keep little on the stack: hundreds of callers wait in here
+// at a time, and go on faster if their stacks are still in the processor's caches.
 func (c *Client) checkNow(ctx context.Context, req *CheckRequest, asked, until time.Time, d *Decision) error {
 	q, ok := c.questions.Get().(*question)
 	if !ok {

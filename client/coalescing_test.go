@@ -98,11 +98,21 @@ func TestChecksGatherWhileAMessageIsAnswered(t *testing.T) {
 	}
 }
 
-// A message that has enough checks waits for no answer.
+// A message that has enough checks waits for no answer, and one with fewer does.
 func TestFullMessagesDoNotWait(t *testing.T) {
+	const enough, streams = 64, 2
+	for callers, want := range map[int]int{streams * (enough - 1): 0, streams * enough: streams * enough} {
+		if got := sentAtOnce(t, callers); got != want {
+			t.Errorf("%d of %d checks were sent at once, want %d: %d make a message of one of %d streams", got, callers, want, enough, streams)
+		}
+	}
+}
+
+// sentAtOnce is how many of the checks that so many callers make at a time are sent then, while
+// all streams wait for answers.
+func sentAtOnce(t *testing.T, callers int) (atOnce int) {
 	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
-		const callers, enough = 1000, 64
-		limiter.Units = callers + 2
+		limiter.Units = uint32(callers) + 2
 		limiter.Before("Check", func(_ context.Context, req proto.Message) error {
 			if req.(*sluicev1.CheckRequest).GetKey() == "slow" {
 				time.Sleep(30 * time.Millisecond)
@@ -119,16 +129,13 @@ func TestFullMessagesDoNotWait(t *testing.T) {
 			all.Go(func() { mustCheck(t, c, "many") })
 		}
 		all.Wait()
-		atOnce := 0
 		for _, call := range limiter.Calls("Check") {
 			if call.Time.Equal(begun) {
 				atOnce++
 			}
 		}
-		if left := callers - atOnce; left >= 2*enough {
-			t.Errorf("%d of %d checks were not sent at once, want fewer than %d by each of two streams", left, callers, enough)
-		}
 	})
+	return atOnce
 }
 
 // The queue is bounded: who finds no room waits, and is answered all the same.

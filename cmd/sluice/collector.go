@@ -28,14 +28,13 @@ func paceCollector(ctx context.Context, table func() int64) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	set := 100
 	defer debug.SetGCPercent(set)
 	for {
-		metrics.Read(live)
-		if percent := collectorPercent(live[0].Value.Uint64(), table()); percent > set+set/8 || percent < set-set/8 {
+		live, roots := inUse()
+		if percent := collectorPercent(live, roots, table()); percent > set+set/8 || percent < set-set/8 {
 			debug.SetGCPercent(percent)
 			set = percent
 		}
@@ -47,14 +46,23 @@ func paceCollector(ctx context.Context, table func() int64) {
 	}
 }
 
-// collectorPercent is GOGC for a heap that had so many bytes in use after the last collection,
-// beside those of the keys. Before the first collection nothing is known, and Go's rule holds: it
-// must come, or nothing ever would be.
-func collectorPercent(live uint64, keys int64) int {
+// inUse is how many bytes the last collection found in use: in the heap, and in stacks and global
+// variables.
+func inUse() (live, roots uint64) {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64(), samples[1].Value.Uint64() + samples[2].Value.Uint64()
+}
+
+// collectorPercent is GOGC after a collection that found so many bytes in use, beside those of the
+// keys. GOGC is a share of the heap and the roots: with ten thousand streams the stacks are most of
+// it. Before the first collection nothing is known, and Go's rule holds: it must come, or nothing
+// ever would be.
+func collectorPercent(live, roots uint64, keys int64) int {
 	if live == 0 {
 		return 100
 	}
 	left := max(together-keys, 0)
 	allowed := max(garbageLeast, min(garbageMost, left), keys/garbageShare)
-	return int(min(max(100, 100*uint64(allowed)/live), mostPercent))
+	return int(min(max(100, 100*uint64(allowed)/(live+roots)), mostPercent))
 }

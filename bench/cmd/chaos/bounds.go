@@ -12,8 +12,8 @@ type allowance int
 
 const (
 	nothing     allowance = iota
-	lostAnswers           // what the lost nodes answered in their last moments
-	lateAnswers           // what a node answered in its last moments before it fell silent; it still knows of it
+	lostAnswers           // what was answered of the lost nodes' keys in their last moments and just after
+	lateAnswers           // the same of a node that fell silent, which still knows of it
 	orphans               // that, and all if the key's holder and copies died together
 	twice                 // as much again
 )
