@@ -35,7 +35,6 @@ func TestCollectorPercent(t *testing.T) {
 
 // GOGC is a share of the stacks too: many goroutines do not multiply the garbage.
 func TestManyStacksDoNotMultiplyGarbage(t *testing.T) {
-	t.Setenv("GOGC", "")
 	done := make(chan struct{})
 	defer close(done)
 	deep := make(chan struct{})
