@@ -87,11 +87,11 @@ bench-peers: ## Measure beside Gubernator, envoyproxy/ratelimit and redis_rate, 
 .PHONY: bench-report
 bench-report: ## Measure all that docs/performance.md tells of anew, into docs/bench (an hour; after make bench-peers)
 	mkdir -p docs/bench
-	{ $(GO) version; git describe --always; \
+	{ set -x; $(GO) version; git describe --always; \
 		$(GO) test -run '^$$' -bench 'Check|Recorded|Sliding|Apply' -benchtime 3000000x -cpu 1 -count 5 ./limiter && \
 		$(GO) test -run '^$$' -bench . -count 5 ./server/metrics && \
-		$(GO) test -run '^$$' -bench 'Copying' -count 5 ./cluster/peer; } > docs/bench/go.txt
-	cd bench && $(GO) run ./cmd/memory > ../docs/bench/memory.txt
+		$(GO) test -run '^$$' -bench 'Copying' -count 5 ./cluster/peer; } > docs/bench/go.txt 2>&1
+	{ git describe --always; echo '$(GO) run ./cmd/memory'; cd bench && $(GO) run ./cmd/memory; } > docs/bench/memory.txt
 	cd bench && $(GO) run ./cmd/bench -only '^(unary|batches|client|keys)$$' -out ../docs/bench/one-node
 	cd bench && $(GO) run ./cmd/bench -only '^(three-nodes|ring-aware|memory)$$' -out ../docs/bench/three-nodes
 	cd bench && $(GO) run ./cmd/bench -only '^(open|denied|hot|leases)$$' -out ../docs/bench/cluster

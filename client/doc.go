@@ -30,10 +30,10 @@
 // nodes must be reachable under the addresses that they advertise (with TLS, their
 // certificates must hold for these); one that is not is passed over.
 //
-// Checks for one node that are made at the same time share messages, on two
-// long-lived streams: that is several times cheaper than a call for each. A lone check
-// waits for nothing; one that is made while a message is under way waits for company
-// until that is answered, but no longer than a millisecond. A deadline ends a check
+// Checks for one node that are made at the same time share messages, on a long-lived
+// stream (two, if it is the only node): that is several times cheaper than a call for each.
+// A lone check waits for nothing; one that is made while a message is under way waits for
+// company until that is answered or 64 have come, but no longer than a millisecond. A deadline ends a check
 // when it is over; that its context was canceled is seen within 5 ms. Messages have no metadata of
 // their own, so a check with a request id ([WithRequestID]) or other outgoing metadata is
 // a call of its own, to the same node; and interceptors and stats handlers that come in

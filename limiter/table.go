@@ -20,7 +20,7 @@ const (
 // Config sets up a Table.
 type Config struct {
 	Partitions int // 1 to MaxPartitions
-	MaxKeys    int // 1 to 100,000,000: keys with history or leases at a time
+	MaxKeys    int // 1 to [MaxKeys]: keys with history or leases at a time
 	WhenFull   WhenFull
 	// LargestLimit is that of all tiers that will be asked for: histories keep so many units.
 	// A tier beyond it counts for what is kept from its first call on.
@@ -40,7 +40,8 @@ type Config struct {
 // MaxPartitions is the largest number of partitions.
 const MaxPartitions = 1 << 16
 
-const maxMaxKeys = 100_000_000
+// MaxKeys is the largest number of keys of a table.
+const MaxKeys = 100_000_000
 
 // A Table holds the histories and leases of all keys, by partition. It is safe for
 // concurrent use. Its clock is its callers': every method takes the instant at
@@ -68,8 +69,8 @@ func NewTable(c Config) (*Table, error) {
 	switch {
 	case c.Partitions < 1 || c.Partitions > MaxPartitions:
 		return nil, fmt.Errorf("partitions is %d, must be from 1 to %d", c.Partitions, MaxPartitions)
-	case c.MaxKeys < 1 || c.MaxKeys > maxMaxKeys:
-		return nil, fmt.Errorf("max keys is %d, must be from 1 to %d", c.MaxKeys, maxMaxKeys)
+	case c.MaxKeys < 1 || c.MaxKeys > MaxKeys:
+		return nil, fmt.Errorf("max keys is %d, must be from 1 to %d", c.MaxKeys, MaxKeys)
 	case c.WhenFull > Open:
 		return nil, fmt.Errorf("when full is %d, must be Closed or Open", c.WhenFull)
 	case c.MaxBehind < 0:

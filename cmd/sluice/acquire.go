@@ -32,7 +32,8 @@ func newAcquire() *cobra.Command {
 While it runs the lease is renewed; the command finds its id in SLUICE_LEASE_ID.
 
 It exits as the command does, with 1 if the run is denied, or with 2 if nothing was
-decided. SIGTERM and SIGINT are passed on to the command.`,
+decided. SIGTERM and SIGINT both end the command by SIGTERM, and if
+it is there 10 s later by SIGKILL.`,
 		Example: `  sluice acquire --key sk_live_abc --tier pro -- ./job --fast
   sluice acquire --key sk_live_abc --run nightly --request-cost 1 -- make report`,
 		Args: cobra.MinimumNArgs(1),

@@ -101,9 +101,9 @@ knows, for development.`,
   # a cluster of three on one machine
   sluice serve --name a --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946
   sluice serve --name b --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946 \
-    --grpc 127.0.0.2:7070 --peer 127.0.0.2:7071 --gossip 127.0.0.2:7946 --admin 127.0.0.2:7090
+    --grpc 127.0.0.2:7070 --http 127.0.0.2:7080 --peer 127.0.0.2:7071 --gossip 127.0.0.2:7946 --admin 127.0.0.2:7090
   sluice serve --name c --join 127.0.0.1:7946,127.0.0.2:7946,127.0.0.3:7946 \
-    --grpc 127.0.0.3:7070 --peer 127.0.0.3:7071 --gossip 127.0.0.3:7946 --admin 127.0.0.3:7090`,
+    --grpc 127.0.0.3:7070 --http 127.0.0.3:7080 --peer 127.0.0.3:7071 --gossip 127.0.0.3:7946 --admin 127.0.0.3:7090`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := f.logs.logger(cmd.ErrOrStderr())
@@ -150,7 +150,7 @@ func (f *serveFlags) add(to *pflag.FlagSet) {
 	to.BoolVar(&f.envoyAuthz, "envoy-authz", true, "serve Envoy's external authorization on --grpc too")
 	to.StringVar(&f.policyFile, "policy", "", "policy `file`: tiers, and which key has which")
 	to.StringVar(&f.keyFile, "key-file", "", "`file` with the cluster's secret, at least 16 bytes")
-	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 100 bytes each")
+	to.IntVar(&f.maxKeys, "max-keys", 10_000_000, "keys with history or leases at a time, copies for other nodes included, about 100 bytes each: 100,000,000 at most")
 	to.StringVar(&f.whenFull, "when-full", "closed", "what becomes of new keys beyond --max-keys: open (allowed uncounted) or closed (denied)")
 
 	to.StringVar(&f.traceEndpoint, "trace-endpoint", "", "`address` of an OpenTelemetry collector, OTLP over gRPC: host:port, or https://host:port for TLS (default that of OTEL_EXPORTER_OTLP_ENDPOINT; none: nothing is traced)")

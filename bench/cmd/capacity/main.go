@@ -18,6 +18,7 @@ import (
 
 	"github.com/overten/sluice/bench/internal/stat"
 	"github.com/overten/sluice/cluster/ring"
+	"github.com/overten/sluice/limiter"
 )
 
 const (
@@ -47,7 +48,8 @@ func run(w io.Writer, reports []string, perKey float64) error {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	fmt.Fprintf(w, "%d partitions, the worst of %d clusters of each size; %.0f bytes a key; a core decides in %.2f µs by itself,\n"+
-		"in %.2f with a copy to feed, and in %.1f a call of one check that any node may be asked\n\n", partitions, tries, perKey, costs.alone, costs.batched, costs.anyNode)
+		"in %.2f with a copy to feed, a call of one check in %.2f by itself, and in %.1f if any node may be asked\n\n",
+		partitions, tries, perKey, costs.alone, costs.batched, costs.unary, costs.anyNode)
 	fmt.Fprintf(w, "| nodes | busiest: of the mean | moved by a join: of a fair share | news is everywhere after | at rest, a node sends | keys in 8 GB a node | decisions/s of all, with a core each: batches | single calls |\n")
 	fmt.Fprintf(w, "|---|---|---|---|---|---|---|---|\n")
 	var shapes []shape
@@ -65,7 +67,8 @@ func run(w io.Writer, reports []string, perKey float64) error {
 		fmt.Fprintf(w, "| %d | %.2f | %s | %.1f s | %.0f KB/s | %s | %s | %s |\n", n, s.busiest, s.movedText(), s.gossip, s.atRest()/1000,
 			count(8e9/perKey*each/s.copies()), count(1e6/batched*each), count(1e6/single*each))
 	}
-	fmt.Fprintf(w, "\nMemory of the busiest node, in GB, for so many keys that are active in the longest window, and after one node has died:\n\n| nodes |")
+	fmt.Fprintf(w, "\nMemory of the busiest node, in GB, for so many keys that are active in the longest window, and after one node has died\n"+
+		"(-: more than the %s keys that a node can have):\n\n| nodes |", count(limiter.MaxKeys))
 	totals := []float64{1e6, 1e7, 1e8, 1e9}
 	for _, keys := range totals {
 		fmt.Fprintf(w, " %s |", count(keys))
@@ -74,14 +77,14 @@ func run(w io.Writer, reports []string, perKey float64) error {
 	for _, s := range shapes {
 		fmt.Fprintf(w, "| %d |", s.nodes)
 		for _, keys := range totals {
-			now := s.busiest * s.copies() * keys * perKey / float64(s.nodes) / 1e9
-			fmt.Fprintf(w, " %s", gigabytes(now))
+			now := s.busiest * s.copies() * keys / float64(s.nodes)
+			fmt.Fprintf(w, " %s", memory(now, perKey))
 			if s.nodes > 1 {
 				after := now * float64(s.nodes) / float64(s.nodes-1)
 				if s.nodes == 2 {
 					after = now // the other has all already
 				}
-				fmt.Fprintf(w, ", %s", gigabytes(after))
+				fmt.Fprintf(w, ", %s", memory(after, perKey))
 			}
 			fmt.Fprint(w, " |")
 		}
@@ -238,9 +241,14 @@ func count(v float64) string {
 	return fmt.Sprintf("%.0f,000", v/1e3)
 }
 
-func gigabytes(v float64) string {
-	if v < 0.1 {
-		return fmt.Sprintf("%.2f", v)
+// memory is what so many keys take in a node, in GB: "-" if they are more than a node can have.
+func memory(keys, perKey float64) string {
+	gb := keys * perKey / 1e9
+	switch {
+	case keys > limiter.MaxKeys:
+		return "-"
+	case gb < 0.1:
+		return fmt.Sprintf("%.2f", gb)
 	}
-	return fmt.Sprintf("%.1f", v)
+	return fmt.Sprintf("%.1f", gb)
 }

@@ -3,7 +3,7 @@
 // pod that is cut off; with real processes, under load, judged from outside.
 //
 //	go run ./cmd/rehearse
-//	go run ./cmd/rehearse -acts 'upgrade|downgrade' -from v0.1.0
+//	go run ./cmd/rehearse -acts 'upgrade|downgrade' -from HEAD~10
 //	go run ./cmd/rehearse -short -o json
 //
 // Each act has a cluster of its own. Pods are network namespaces with addresses of their own,

@@ -81,8 +81,8 @@ labels:
 {{- if lt (include "sluice.millis" .Values.resources.limits.cpu | int64) (include "sluice.millis" .Values.resources.requests.cpu | int64) -}}
 {{- fail "resources.limits.cpu: is below resources.requests.cpu" -}}
 {{- end -}}
-{{- if gt (mul (int64 .Values.config.maxKeys) 85) $requested -}}
-{{- fail (printf "config.maxKeys: %d keys of 85 bytes do not fit in resources.requests.memory" (int64 .Values.config.maxKeys)) -}}
+{{- if gt (mul (int64 .Values.config.maxKeys) 100) $requested -}}
+{{- fail (printf "config.maxKeys: %d keys of 100 bytes do not fit in resources.requests.memory" (int64 .Values.config.maxKeys)) -}}
 {{- end -}}
 {{- if gt (int .Values.config.minMembers) (int .Values.replicas) -}}
 {{- fail "config.minMembers: is above replicas: no node would ever decide" -}}
