@@ -72,7 +72,7 @@ func (r AcquireRequest) proto() (*sluicev1.AcquireRequest, *Error) {
 	}
 	return &sluicev1.AcquireRequest{
 		Key: r.Key, Tier: r.Tier, RunId: r.RunID, TaskId: r.TaskID,
-		TtlMs: uint32(ms), RequestCost: r.RequestCost,
+		TtlMs: uint32(ms), RequestCost: valueOf(r.RequestCost),
 	}, nil
 }
 

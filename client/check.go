@@ -36,8 +36,18 @@ func (r *CheckRequest) valid() *Error {
 	return checkText("/tier", r.Tier)
 }
 
+// proto returns the request as it is now: the caller may change his Cost when a call is over of
+// which a try is not.
 func (r *CheckRequest) proto() *sluicev1.CheckRequest {
-	return &sluicev1.CheckRequest{Key: r.Key, Tier: r.Tier, Cost: r.Cost, Explain: r.Explain}
+	return &sluicev1.CheckRequest{Key: r.Key, Tier: r.Tier, Cost: valueOf(r.Cost), Explain: r.Explain}
+}
+
+// valueOf returns a pointer of its own to what p points to.
+func valueOf(p *uint32) *uint32 {
+	if p == nil {
+		return nil
+	}
+	return Cost(*p)
 }
 
 // Check asks for one decision. A denial is a decision, not an error.
@@ -90,6 +100,10 @@ func (c *Client) checkNow(ctx context.Context, req *CheckRequest, asked, until t
 	q.ctx, q.deadline = ctx, until
 	q.partition = c.topology.Load().partition(req.Key)
 	q.check, q.alone = *req, hasMetadata(ctx)
+	if req.Cost != nil {
+		q.cost = *req.Cost
+		q.check.Cost = &q.cost
+	}
 	a, e := q.ask(asked)
 	if e != nil {
 		return c.undecided(ctx, e, d)

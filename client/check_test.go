@@ -5,8 +5,10 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
@@ -94,6 +96,72 @@ func TestRequestOnTheWire(t *testing.T) {
 			t.Errorf("request ids %q and %q, want req-1 and none", calls[0].RequestID, calls[1].RequestID)
 		}
 	})
+}
+
+// A call that is over may have a try on its way: what the caller does with his Cost since is his.
+func TestACallersCostIsHisOwn(t *testing.T) {
+	for name, ask := range map[string]func(context.Context, *client.Client, *uint32){
+		"Check": func(ctx context.Context, c *client.Client, cost *uint32) {
+			_, _ = c.Check(ctx, client.CheckRequest{Key: "k", Cost: cost})
+		},
+		"CheckBatch": func(ctx context.Context, c *client.Client, cost *uint32) {
+			_, _ = c.CheckBatch(ctx, []client.CheckRequest{{Key: "k", Cost: cost}})
+		},
+		"Acquire": func(ctx context.Context, c *client.Client, cost *uint32) {
+			_, _ = c.Acquire(ctx, client.AcquireRequest{Key: "k", RunID: "r", RequestCost: cost})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+				over := make(chan struct{})
+				c := newClient(t, limiter, client.WithDialOptions(
+					grpc.WithStreamInterceptor(func(ctx context.Context, of *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+						s, err := open(ctx, of, conn, method, opts...)
+						return lateStream{s, over}, err
+					}),
+					grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, res any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+						<-over
+						return invoke(context.WithoutCancel(ctx), method, req, res, conn, opts...)
+					})))
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Millisecond, cancel)
+				cost := client.Cost(7)
+				ask(ctx, c, cost)
+				*cost = 8
+				close(over)
+				synctest.Wait()
+				if got := costOf(limiter.Calls(name)[0].Request); got != 7 {
+					t.Errorf("asked with a cost of 7, which became 8 afterwards; %d arrived", got)
+				}
+			})
+		})
+	}
+}
+
+// A lateStream sends nothing of CheckStream's until over is closed.
+type lateStream struct {
+	grpc.ClientStream
+	over <-chan struct{}
+}
+
+func (s lateStream) SendMsg(m any) error {
+	if _, watch := m.(*sluicev1.WatchRequest); !watch {
+		<-s.over
+	}
+	return s.ClientStream.SendMsg(m)
+}
+
+// costOf is the cost of a request of any kind.
+func costOf(req proto.Message) uint32 {
+	switch r := req.(type) {
+	case *sluicev1.CheckRequest:
+		return r.GetCost()
+	case *sluicev1.CheckBatchRequest:
+		return r.GetChecks()[0].GetCost()
+	case *sluicev1.AcquireRequest:
+		return r.GetRequestCost()
+	}
+	return 0
 }
 
 func TestCheckBatch(t *testing.T) {

@@ -133,8 +133,8 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 
 	c.stop()
+	c.renewals.abandon() // before releases are waited for: what is not renewed any more may be over by then
 	c.tasks.Wait()
-	c.renewals.abandon()
 	c.over.Store(true)
 	return c.hangUp()
 }

@@ -27,8 +27,8 @@ type Decision struct {
 	Reason Reason
 	// Exactness says how sure the answer is.
 	Exactness Exactness
-	// Cached says that the client repeats a denial that it got less than a second
-	// ago, for the same or a smaller cost, and that still stands.
+	// Cached says that the client repeats a denial of the same cost that it got about a
+	// second ago at most, and that still stands, or denies as the last unit was taken.
 	Cached bool
 	// Windows are each window's own numbers, in the tier's order, if asked for.
 	Windows []WindowState

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -78,35 +79,44 @@ func TestHangingNode(t *testing.T) {
 // A node that answers others is not silent: what waits there, as a partition is being handed
 // over, is not asked of another node as well, which might count it twice.
 func TestOneThatWaitsIsAskedOnce(t *testing.T) {
-	for timeout, want := range map[time.Duration]int{50 * time.Millisecond: 1, 5 * time.Second: 2} {
-		clusterBubble(t, 2, func(t *testing.T, cluster *fakelimiter.Cluster, c *client.Client) {
-			key := cluster.Key(0)
-			mustCheck(t, c, key)
-			cluster.Before("Check", func(ctx context.Context, req proto.Message) error {
-				if req.(*sluicev1.CheckRequest).GetCost() == 3 {
-					time.Sleep(600 * time.Millisecond)
-				}
-				return nil
-			})
-			before := len(cluster.Calls("Check"))
-			go func() {
-				for range 8 {
-					pass(5 * time.Millisecond)
-					mustCheck(t, c, key)
-				}
-			}()
-			_, _ = c.Check(t.Context(), client.CheckRequest{Key: key, Cost: client.Cost(3)})
-			tries := 0
-			for _, call := range cluster.Calls("Check")[before:] {
-				if call.Request.(*sluicev1.CheckRequest).GetCost() == 3 {
-					tries++
-				}
-			}
-			if tries != want {
-				t.Errorf("with %v: %d tries of one check, want %d", timeout, tries, want)
-			}
-		}, client.WithTimeout(timeout))
+	for name, with := range both {
+		for timeout, want := range map[time.Duration]int{50 * time.Millisecond: 1, 5 * time.Second: 2} {
+			t.Run(fmt.Sprint(name, ", ", timeout), func(t *testing.T) { oneThatWaits(t, with, timeout, want) })
+		}
 	}
+}
+
+// oneThatWaits has one check wait at a node that answers others, and wants so many tries of it.
+func oneThatWaits(t *testing.T, with func(context.Context) context.Context, timeout time.Duration, want int) {
+	clusterBubble(t, 2, func(t *testing.T, cluster *fakelimiter.Cluster, c *client.Client) {
+		key := cluster.Key(0)
+		mustCheck(t, c, key)
+		cluster.Before("Check", func(ctx context.Context, req proto.Message) error {
+			if req.(*sluicev1.CheckRequest).GetCost() == 3 {
+				time.Sleep(600 * time.Millisecond)
+			}
+			return nil
+		})
+		before := len(cluster.Calls("Check"))
+		go func() {
+			for range 8 {
+				pass(5 * time.Millisecond)
+				if _, err := c.Check(with(t.Context()), client.CheckRequest{Key: key}); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		_, _ = c.Check(with(t.Context()), client.CheckRequest{Key: key, Cost: client.Cost(3)})
+		tries := 0
+		for _, call := range cluster.Calls("Check")[before:] {
+			if call.Request.(*sluicev1.CheckRequest).GetCost() == 3 {
+				tries++
+			}
+		}
+		if tries != want {
+			t.Errorf("%d tries of one check, want %d", tries, want)
+		}
+	}, client.WithTimeout(timeout))
 }
 
 // A longer deadline allows for longer tries, of half a second at most.

@@ -233,6 +233,31 @@ func TestCloseLosesLeasesWithoutReleasing(t *testing.T) {
 	})
 }
 
+// Whoever holds a lease is told at once that nobody renews it any more, whatever Close waits for.
+func TestCloseLosesLeasesBeforeItWaits(t *testing.T) {
+	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
+		c := newClient(t, limiter)
+		released := acquire(t, c, client.AcquireRequest{Key: "k", RunID: "released"})
+		held := acquire(t, c, client.AcquireRequest{Key: "k", RunID: "held"})
+		limiter.Before("Release", fakelimiter.Fail(codes.Unavailable))
+		go released.Release(t.Context())
+		pass(time.Millisecond)
+		begun := time.Now()
+		closed := make(chan time.Duration, 1)
+		go func() {
+			c.Close()
+			closed <- time.Since(begun)
+		}()
+		<-held.Lost()
+		if after := time.Since(begun); after != 0 {
+			t.Errorf("lost %v after Close was called", after)
+		}
+		if after := <-closed; after < time.Second {
+			t.Errorf("Close waited %v for a release that failed", after)
+		}
+	})
+}
+
 func TestCloseFinishesReleases(t *testing.T) {
 	bubble(t, func(t *testing.T, limiter *fakelimiter.Limiter) {
 		c := newClient(t, limiter)

@@ -156,7 +156,7 @@ func (n *node) missed(now time.Time) {
 
 // heard notes an answer.
 func (n *node) heard() {
-	if n.misses.Load() != 0 {
+	if n.misses.Load() != 0 || n.avoided.Load() != 0 { // either alone, if a miss and an answer met
 		n.misses.Store(0)
 		n.avoided.Store(0)
 	}

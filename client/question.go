@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -42,7 +43,8 @@ type question struct {
 	partition int // of its key, or anywhere
 
 	// What is asked: check, by a stream if alone is not set, or call.
-	check CheckRequest
+	check CheckRequest // its Cost is cost, as the caller may change his own when the call is over
+	cost  uint32
 	alone bool
 	call  func(context.Context, *node) (any, *Error) // nil: it is a check
 
@@ -112,13 +114,13 @@ func (t *try) land(n *node, d *Decision) {
 	t.pass(&t.answer)
 }
 
+// most is how long a node is waited for that answers others.
+func (t *try) most() time.Time { return earlier(t.begun.Add(mostTry+t.question.work), t.deadline) }
+
 // extend gives n more time if it answers others, and has not had that yet. It returns
 // whether it did.
 func (t *try) extend(n *node, now time.Time) bool {
-	most := t.begun.Add(mostTry)
-	if t.deadline.Before(most) {
-		most = t.deadline
-	}
+	most := t.most()
 	if !now.Before(most) || !t.due.Before(most) || !n.answeredSince(t.begun) {
 		return false
 	}
@@ -315,10 +317,26 @@ func (q *question) excludes(n *node) bool {
 	return slices.Contains(q.owing, n) || slices.Contains(q.failed, n)
 }
 
+// watch misses n when the try is due, or later if it answers others, until end is called.
+func (t *try) watch(n *node) (end func()) {
+	var missed sync.Once
+	miss := func() { missed.Do(func() { t.miss(n, time.Now()) }) }
+	due := time.AfterFunc(time.Until(t.due), func() {
+		if !n.answeredSince(t.begun) {
+			miss()
+		}
+	})
+	most := time.AfterFunc(time.Until(t.most()), miss)
+	return func() {
+		due.Stop()
+		most.Stop()
+	}
+}
+
 // askAlone makes a try that is a call of its own.
 func (q *question) askAlone(n *node, t *try) {
 	if t.due.Before(t.deadline) {
-		defer time.AfterFunc(time.Until(t.due), func() { t.miss(n, time.Now()) }).Stop()
+		defer t.watch(n)()
 	}
 	a := answer{node: n}
 	if q.call != nil {
@@ -328,7 +346,7 @@ func (q *question) askAlone(n *node, t *try) {
 	}
 	switch {
 	case a.err == nil || !undecided(a.err.GRPC):
-		n.heard()
+		n.hasAnswered(time.Now())
 	case a.err.GRPC == codes.DeadlineExceeded && !t.due.Before(t.deadline):
 		if now := time.Now(); now.Sub(t.begun) >= leastTry {
 			n.missed(now)
