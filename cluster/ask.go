@@ -22,8 +22,8 @@ const (
 var ErrUnknownTier = errors.New("the deciding node has no such tier")
 
 // Ask has calls decided, each by the node that holds its partition: this one, or another.
-// It returns when each has its answer, at the latest at its deadline. Answers that are
-// Undecided or Unknown at the end are final.
+// It returns when each has its answer, at the latest a moment after its deadline: lookSlowest, or
+// a tick if its copies are waited for. Answers that are Undecided or Unknown at the end are final.
 func (n *Node) Ask(ctx context.Context, calls []*peer.Call) []peer.Answer {
 	answers := make([]peer.Answer, len(calls))
 	var all sync.WaitGroup

@@ -21,7 +21,7 @@ const (
 )
 
 type denialShard struct {
-	mu sync.Mutex // guards known
+	mu sync.Mutex // guards of
 	of map[denialKey]denial
 }
 

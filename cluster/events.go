@@ -66,3 +66,30 @@ func (l *losses) tell(log *slog.Logger, promoted, lost uint64, now limiter.Insta
 func (n *Node) tellLossesLocked(m *ownership.Machine, now limiter.Instant) {
 	n.losses.tell(n.Log, m.Rounds()[ownership.Promote].Won, m.LostPartitions(), now)
 }
+
+// rejections tell the log whose state of a partition cannot be taken: of each node one line a minute.
+type rejections struct {
+	next map[string]limiter.Instant // by node, no line before
+}
+
+const (
+	rejectionsEvery = time.Minute
+	maxRejecting    = 256 // nodes remembered
+)
+
+// tell tells what was not taken, unless one of that node's was told lately.
+func (r *rejections) tell(log *slog.Logger, p limiter.PartitionID, from string, err error, now limiter.Instant) {
+	if now < r.next[from] {
+		return
+	}
+	if r.next == nil || len(r.next) >= maxRejecting {
+		r.next = make(map[string]limiter.Instant)
+	}
+	r.next[from] = now.Add(rejectionsEvery)
+	log.Warn("what a node sent of a partition cannot be taken, and will come again", "node", from, "partition", p, "error", err)
+}
+
+// tellRejectedLocked tells what the machine's store did not take.
+func (n *Node) tellRejectedLocked(p limiter.PartitionID, from string, err error) {
+	n.rejected.tell(n.Log, p, from, err, n.Clock())
+}

@@ -241,7 +241,7 @@ func (n *Node) newMachine() *ownership.Machine {
 		Name: n.Name, Boot: n.Boot(), Partitions: n.Partitions, Store: n.table,
 		EmptyFrame: peer.EmptyFrame, EmptyCopying: peer.EmptyCopying,
 		Rand:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Horizon: n.rules.Load().Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: note,
+		Horizon: n.rules.Load().Horizon, MinMembers: n.MinMembers, Lost: n.Lost, Start: n.Clock(), Note: note, Rejected: n.tellRejectedLocked,
 	})
 }
 

@@ -47,7 +47,8 @@ type Node struct {
 	refusing atomic.Bool // too few members are in view
 	stalls   stalls
 	counts   counts
-	losses   losses // guarded by mu
+	losses   losses     // guarded by mu
+	rejected rejections // guarded by mu
 
 	dirty  chan struct{} // there are changes to copy
 	joined chan struct{} // closed when the node has its first view
@@ -147,9 +148,6 @@ func (n *Node) Table() *limiter.Table { return n.table }
 // PeerAddr and GossipAddr return where other nodes reach this one.
 func (n *Node) PeerAddr() string   { return n.Peer }
 func (n *Node) GossipAddr() string { return n.gossip.Addr() }
-
-// Joined is closed when the node has met the others, or started alone.
-func (n *Node) Joined() <-chan struct{} { return n.joined }
 
 func (n *Node) meta() gossip.Meta {
 	return gossip.Meta{

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/overten/sluice/cluster/gossip"
@@ -63,12 +64,7 @@ func (t *topology) members(v *ring.View, list []gossip.Meta, self gossip.Meta) {
 			t.list = append(t.list, m)
 		}
 	}
-	slices.SortFunc(t.list, func(a, b gossip.Meta) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(t.list, func(a, b gossip.Meta) int { return strings.Compare(a.Name, b.Name) })
 	t.stirLocked()
 }
 

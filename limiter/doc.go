@@ -36,7 +36,7 @@
 //
 //	holder:  Record ── Snapshot ── Check, Acquire, … ── Take ── Check, … ── Take
 //	                      │                               │                  │
-//	copy:              Install ──────────────────────── Apply ──────────── Apply ── Permit
+//	copy:              Install ──────────────────────── ApplyFrom ──────── ApplyFrom ── Permit
 //
 // A copy that has all of them answers, once it is permitted, as the holder would have.
 // Which node may decide, and until when, is not known in here: it is told by

@@ -198,6 +198,29 @@ func TestInspectAndReset(t *testing.T) {
 	}
 }
 
+// Of a history that is too long for an answer the newest ticks are told, whole. It once were the
+// newest cells, of which a tick may have two: then 500 entries were told of 1,500, and nothing said
+// that there were more.
+func TestInspectTellsAsManyTicksAsItMay(t *testing.T) {
+	b := newBed(t, TierSpec{Windows: []Window{{5000, time.Minute}}})
+	key := b.hasher.Key("k")
+	for hits := range 3000 {
+		if hits%2 == 0 {
+			b.now = b.now.Add(time.Millisecond)
+		}
+		b.table.Check(key, b.tier, 1, b.now)
+	}
+	ks, _ := b.table.Inspect(key, b.now)
+	if n := len(ks.History); n != MaxInspected {
+		t.Fatalf("%d entries of %d are told, want %d", n, 1500, MaxInspected)
+	}
+	for i, e := range ks.History {
+		if want := (Entry{b.now.Add(time.Duration(i+1-MaxInspected) * time.Millisecond), 2}); e != want {
+			t.Fatalf("entry %d is %v, want %v", i, e, want)
+		}
+	}
+}
+
 // What is recorded of a partition that nobody has asked for lately is told as of now: by an older
 // instant its holder would take the copies to lack it for as long, and stop deciding.
 func TestRecordedNowThoughIdle(t *testing.T) {

@@ -2,8 +2,8 @@ package limiter
 
 import "time"
 
-// MaxInspected is how many entries of a history Inspect returns at most: the newest, or all of so
-// many cells if these are fewer.
+// MaxInspected is how many entries of a history Inspect returns at most, the newest: with fewer
+// it has left out none.
 const MaxInspected = 1000
 
 // A KeyState is what a partition knows of one key.
@@ -32,13 +32,7 @@ func (t *Table) Inspect(k Key, now Instant) (KeyState, bool) {
 	}
 	h := p.history(r)
 	ks := KeyState{Horizon: time.Duration(r.horizon) * time.Millisecond}
-	from := h.firstLive(int64(r.horizon), now)
-	if n := h.entries(); n-from > MaxInspected {
-		from = n - MaxInspected
-	}
-	for ; from > 0 && from < h.entries() && h.age(from) == h.age(from-1); from-- {
-	}
-	for i := from; i < h.entries(); i++ {
+	for i := h.newestTicks(MaxInspected, h.firstLive(int64(r.horizon), now)); i < h.entries(); i++ {
 		e := Entry{millis(h.newest - h.age(i)), h.units(i) - h.unitsBefore(i)}
 		if n := len(ks.History); n > 0 && ks.History[n-1].At == e.At {
 			ks.History[n-1].Units += e.Units
@@ -51,6 +45,23 @@ func (t *Table) Inspect(k Key, now Instant) (KeyState, bool) {
 		ks.Tombstones = len(set.tombstones.at(now))
 	}
 	return ks, len(ks.History) > 0 || len(ks.Leases) > 0 || ks.Tombstones > 0
+}
+
+// newestTicks returns the oldest entry, from on, of the newest so many ticks. One tick may have
+// several entries: they stay together.
+func (h *history) newestTicks(ticks int, from uint32) uint32 {
+	i, last := h.entries(), int64(-1)
+	for ; i > from; i-- {
+		age := h.age(i - 1)
+		if age != last {
+			if ticks == 0 {
+				break
+			}
+			ticks--
+		}
+		last = age
+	}
+	return i
 }
 
 // at returns those that have not ended at now.

@@ -6,14 +6,9 @@ import (
 	"time"
 )
 
-// Apply adds changes, in their order, to the copy of the state in p. It records nothing.
+// ApplyFrom adds changes, in their order, to the copy of the state in p. They begin with sequence
+// from; those before sequence first are skipped. It records nothing.
 // Instants are the sender's, as for Install. After an error nothing has changed.
-func (t *Table) Apply(p PartitionID, changes []byte, shift time.Duration, now Instant) error {
-	return t.ApplyFrom(p, changes, 0, 0, shift, now)
-}
-
-// ApplyFrom is Apply for changes that begin with sequence from, and skips those before
-// sequence first.
 func (t *Table) ApplyFrom(p PartitionID, changes []byte, from, first uint64, shift time.Duration, now Instant) error {
 	part := &t.partitions[p]
 	part.mu.Lock()

@@ -144,11 +144,3 @@ func (t *Table) replace(p PartitionID, s state, now Instant) {
 	t.keys.Add(int64(s.records.n) - int64(old.records.n))
 	old.release()
 }
-
-// KeysOf returns how many keys p holds, as Keys does for all partitions.
-func (t *Table) KeysOf(p PartitionID) int {
-	part := &t.partitions[p]
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	return int(part.records.n)
-}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,7 +36,7 @@ type Gossip struct {
 	loops   sync.WaitGroup
 	writing sync.WaitGroup // the journal's own loop, which ends last
 
-	updating sync.Mutex    // serializes Update, its repetition and Rotate
+	updating sync.Mutex    // serializes Update, its repetition and the end
 	updated  chan struct{} // there is news of this node, to be told again
 
 	mu       sync.Mutex    // guards what follows
@@ -63,7 +62,7 @@ func Start(c Config) (*Gossip, error) {
 	g.meta.Gossip = ""
 	g.encoded, _ = g.meta.encode() // settle did it before
 	id := s.Meta.Name + "-" + strings.ToLower(rand.Text()[:12])
-	g.roster = newRoster(id, s.Meta.Name)
+	g.roster = newRoster(s.Meta.Name)
 	g.shutdown = sync.OnceValue(g.shutDown)
 	if err := g.listen(ctx, id); err != nil {
 		stop()
@@ -148,49 +147,6 @@ func (g *Gossip) Highest(name string) uint64 { return g.roster.highest(name) }
 
 // Addr returns the IP:port that others reach this node's gossip at.
 func (g *Gossip) Addr() string { return g.addr.String() }
-
-// Rotate replaces the keys: the first encrypts, all decrypt. To change the key of a running cluster,
-// first give all nodes the new one in second place, then in first, then take the old one away.
-// Encryption itself cannot be turned on or off while running.
-func (g *Gossip) Rotate(keys [][]byte) error {
-	if err := checkKeys(keys); err != nil {
-		return fmt.Errorf("gossip: %w", err)
-	}
-	if (g.keyring == nil) != (len(keys) == 0) {
-		return errors.New("gossip: keys: encryption cannot be turned on or off while running")
-	}
-	if g.keyring == nil {
-		return nil
-	}
-	g.updating.Lock()
-	defer g.updating.Unlock()
-	keep := func(key []byte) bool {
-		return slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) })
-	}
-	for _, key := range keys {
-		if err := g.keyring.AddKey(bytes.Clone(key)); err != nil {
-			return fmt.Errorf("gossip: keys: %w", err)
-		}
-	}
-	// The ring below removes in place, under the eyes of those that decrypt with it, except at its
-	// end: so bring forward what stays.
-	ring := g.keyring.GetKeys()
-	for i, key := range ring {
-		if keep(key) && slices.ContainsFunc(ring[:i], func(k []byte) bool { return !keep(k) }) {
-			_ = g.keyring.UseKey(key) // it is on the ring
-		}
-	}
-	if err := g.keyring.UseKey(keys[0]); err != nil {
-		return fmt.Errorf("gossip: keys: %w", err)
-	}
-	ring = g.keyring.GetKeys()
-	for _, key := range slices.Backward(ring) {
-		if !keep(key) {
-			_ = g.keyring.RemoveKey(key) // it is not the first
-		}
-	}
-	return nil
-}
 
 // Leave tells the others that this node is gone, and waits until some have heard it, for a second at
 // most, or until ctx is done. It is best effort: who did not hear finds out by probing. Afterwards

@@ -217,7 +217,7 @@ func TestStoppingInAnyOrder(t *testing.T) {
 		{"shutdown", "leave", "shutdown", "leave"},
 		{"leave", "leave", "shutdown", "shutdown"},
 		{"leave", "shutdown", "leave", "update"},
-		{"shutdown", "update", "rotate", "members"},
+		{"shutdown", "update", "members"},
 	} {
 		nodes := startAll(t, 2, nil)
 		g := nodes[1]
@@ -233,8 +233,6 @@ func TestStoppingInAnyOrder(t *testing.T) {
 				if err := g.Update(Meta{Name: "b"}); !errors.Is(err, ErrStopped) {
 					t.Errorf("%v: update: %v", order, err)
 				}
-			case "rotate":
-				g.Rotate(nil)
 			case "members":
 				g.Members()
 			}

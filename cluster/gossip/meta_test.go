@@ -82,14 +82,14 @@ func FuzzDecodeMeta(f *testing.F) {
 }
 
 func FuzzMergeBoots(f *testing.F) {
-	full := newRoster("a-1", "a")
+	full := newRoster("a")
 	full.boot("a", 3)
 	full.boot("b", 1<<60)
 	f.Add(full.encodeBoots())
 	f.Add([]byte{bootsFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Add([]byte{bootsFormat, 1, 'a', 0, 0, 0, 0, 0, 0, 0, 9})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := newRoster("a-1", "a")
+		r := newRoster("a")
 		r.boot("a", 5)
 		err := r.mergeBoots(b)
 		if r.highest("a") < 5 {
@@ -102,7 +102,7 @@ func FuzzMergeBoots(f *testing.F) {
 }
 
 func TestBootNumbersAreBounded(t *testing.T) {
-	r := newRoster("a-1", "a")
+	r := newRoster("a")
 	r.present("a-1", Meta{Name: "a", Boot: 5}, netip.AddrPort{})
 	r.present("b-1", Meta{Name: "b", Boot: 6}, netip.AddrPort{})
 	for i := range uint64(2 * maxBoots) {
@@ -111,7 +111,7 @@ func TestBootNumbersAreBounded(t *testing.T) {
 	if len(r.boots) != maxBoots || r.highest("a") != 5 || r.highest("b") != 6 {
 		t.Errorf("%d names are known, a's boot number as %d, b's as %d", len(r.boots), r.highest("a"), r.highest("b"))
 	}
-	other := newRoster("c-1", "c")
+	other := newRoster("c")
 	if err := other.mergeBoots(r.encodeBoots()); err != nil || other.highest("b") != 6 {
 		t.Errorf("another learned %d of b, %v", other.highest("b"), err)
 	}
@@ -119,7 +119,7 @@ func TestBootNumbersAreBounded(t *testing.T) {
 
 // Of several lives of a name the newest counts, and every node picks the same.
 func TestNewestLifeCounts(t *testing.T) {
-	r := newRoster("a-1", "a")
+	r := newRoster("a")
 	at := netip.MustParseAddrPort("10.0.0.1:1")
 	r.present("b-1", Meta{Name: "b", Boot: 7}, at)
 	r.present("b-2", Meta{Name: "b", Boot: 9}, at)

@@ -99,84 +99,36 @@ func TestLabelsAreTold(t *testing.T) {
 	}
 }
 
-// Keys are exchanged in three steps, at each of which every node hears every other, whoever is ahead.
-func TestKeysRotate(t *testing.T) {
+// Keys are exchanged in three rollouts, at each of which every node hears every other, whoever has
+// started anew.
+func TestKeysAreExchanged(t *testing.T) {
 	t.Parallel()
-	var refused logbook
-	nodes := startAll(t, 3, func(_ int, c *Config) {
-		c.Keys = [][]byte{keyOld}
-		c.Log = refused.logger()
-	})
-	news := uint64(0)
-	for _, step := range [][][]byte{{keyOld, keyNew}, {keyNew, keyOld}, {keyNew}} {
-		for i, ahead := range nodes {
-			if err := ahead.Rotate(step); err != nil {
-				t.Fatal(err)
-			}
-			for j, from := range nodes {
-				news++
-				m := memberNamed(from, string(rune('a'+j)))
-				m.Policy = news
+	for what, keys := range map[string][2][][]byte{
+		"the new one is known":   {{keyOld}, {keyOld, keyNew}},
+		"the new one encrypts":   {{keyOld, keyNew}, {keyNew, keyOld}},
+		"the old one is dropped": {{keyNew, keyOld}, {keyNew}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			var log logbook
+			nodes := startAll(t, 4, func(i int, c *Config) {
+				c.Keys = keys[i%2]
+				c.Log = log.logger()
+			})
+			for i, from := range nodes {
+				m := memberNamed(from, string(rune('a'+i)))
+				m.Policy = uint64(i + 1)
 				if err := from.Update(m); err != nil {
 					t.Fatal(err)
 				}
 				for _, g := range nodes {
-					eventually(t, "news of one are heard by all", func() bool { return memberNamed(g, m.Name).Policy == news })
+					eventually(t, "news of one are heard by all", func() bool { return memberNamed(g, m.Name).Policy == m.Policy })
 				}
 			}
-			if got := refused.lines("refused"); len(got) != 0 {
-				t.Fatalf("with %d nodes at %d keys: %q", i+1, len(step), got)
+			if got := log.lines("refused"); len(got) != 0 {
+				t.Errorf("%q", got)
 			}
-		}
-	}
-	c := configOf("d", nodes[0].Addr())
-	c.Keys = [][]byte{keyNew}
-	late := start(t, c)
-	eventually(t, "a node with the new key joins", func() bool { return names(late) == "a b c d" })
-
-	var log logbook
-	c = configOf("e", nodes[0].Addr())
-	c.Keys = [][]byte{keyOld}
-	c.Log = log.logger()
-	old := start(t, c)
-	eventually(t, "a node with the old key reaches nobody", func() bool { return len(log.lines("no member was reached")) > 0 })
-	if old.Joined() || strings.Contains(names(nodes[0]), "e") {
-		t.Errorf("a node with the old key is a member: %s", names(nodes[0]))
-	}
-}
-
-func TestRotateReplacesKeys(t *testing.T) {
-	t.Parallel()
-	key := func(b byte) []byte { return bytes.Repeat([]byte{b}, 16) }
-	c := configOf("a")
-	c.Keys = [][]byte{key(1), key(2), key(3), key(4)}
-	g := start(t, c)
-	for _, keys := range [][][]byte{
-		{key(3), key(1)},
-		{key(1), key(3), key(5)},
-		{key(6)},
-		{key(7), key(6)},
-	} {
-		if err := g.Rotate(keys); err != nil {
-			t.Fatal(err)
-		}
-		ring := g.keyring.GetKeys()
-		if len(ring) != len(keys) || !bytes.Equal(ring[0], keys[0]) {
-			t.Errorf("rotated to %v, the ring has %v", keys, ring)
-		}
-		for _, k := range keys {
-			if !bytes.Contains(bytes.Join(ring, nil), k) {
-				t.Errorf("rotated to %v, the ring has %v", keys, ring)
-			}
-		}
-	}
-	for what, keys := range map[string][][]byte{"no keys": nil, "a short key": {key(1)[:15]}} {
-		if err := g.Rotate(keys); err == nil || !strings.Contains(err.Error(), "keys") {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	if err := start(t, configOf("b")).Rotate([][]byte{key(1)}); err == nil {
-		t.Error("encryption is turned on while running")
+		})
 	}
 }
 

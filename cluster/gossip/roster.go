@@ -20,7 +20,6 @@ const (
 // A roster is what this node knows of all members, present and past. Gossip writes it from its
 // events, with its own lock held; so nothing here waits for anything.
 type roster struct {
-	self    string // our life, as gossip names it
 	name    string // our name
 	changes chan struct{}
 
@@ -45,9 +44,8 @@ type lost struct {
 	at   time.Time
 }
 
-func newRoster(self, name string) *roster {
+func newRoster(name string) *roster {
 	return &roster{
-		self:    self,
 		name:    name,
 		changes: make(chan struct{}, 1),
 		lives:   make(map[string]*life),

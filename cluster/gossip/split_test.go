@@ -218,7 +218,7 @@ func TestSilentSeedHoldsUpNothing(t *testing.T) {
 func TestWhoIsLookedFor(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	r := newRoster("a-1", "a")
+	r := newRoster("a")
 	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port) }
 	missing := func() string {
 		_, list := r.addresses()

@@ -17,6 +17,8 @@ type mesh struct {
 	views *ring.Builder
 	up    map[string]*ownership.Machine
 	store func(name string, table *limiter.Table) ownership.Store // nil: the table itself
+
+	rejected func(p limiter.PartitionID, from string, err error) // of all; may be nil
 }
 
 func newMesh(t *testing.T) *mesh {
@@ -36,7 +38,7 @@ func (m *mesh) start(name string) {
 	}
 	m.up[name] = ownership.New(ownership.Config{
 		Name: name, Boot: 1, Partitions: meshPartitions, Store: store, Rand: rand.New(rand.NewPCG(1, uint64(len(m.up)))),
-		Horizon: time.Minute, MinMembers: 1, Lost: ownership.LostClosed, Start: m.now,
+		Horizon: time.Minute, MinMembers: 1, Lost: ownership.LostClosed, Start: m.now, Rejected: m.rejected,
 	})
 	m.look()
 }

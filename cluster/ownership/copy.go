@@ -228,6 +228,7 @@ func (m *Machine) installed(p *peer, s *Snapshot) {
 		return
 	}
 	if err := m.Store.Install(pt.id, s.State, p.shift.value(), m.now); err != nil {
+		m.reject(pt, p.name, err)
 		return
 	}
 	pt.complete, pt.at = true, s.At
@@ -267,6 +268,7 @@ func (m *Machine) followed(p *peer, d *Delta) {
 	}
 	if d.Changes.Last > pt.at.Seq {
 		if err := m.Store.ApplyFrom(pt.id, d.Changes.Bytes, d.Changes.First, pt.at.Seq+1, p.shift.value(), m.now); err != nil {
+			m.reject(pt, p.name, err)
 			pt.complete = false
 			m.ack(p, pt, true)
 			return
@@ -275,6 +277,13 @@ func (m *Machine) followed(p *peer, d *Delta) {
 		pt.past.add(d.Mark)
 	}
 	m.ack(p, pt, false)
+}
+
+// reject tells that the store did not take what a node sent.
+func (m *Machine) reject(pt *part, from string, err error) {
+	if m.Rejected != nil {
+		m.Rejected(pt.id, from, err)
+	}
 }
 
 // ack acknowledges what a copy has come to, at once if something is missing or somebody waits.

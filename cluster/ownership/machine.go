@@ -80,6 +80,9 @@ type Config struct {
 	EmptyCopying func() *Copying
 	// Note, if not nil, is told of every turn that a partition takes, for logs and traces.
 	Note func(p limiter.PartitionID, what string)
+	// Rejected, if not nil, is told what of a node's the Store did not take, each time: it comes
+	// again, and without an end if it stays so.
+	Rejected func(p limiter.PartitionID, from string, err error)
 }
 
 // A Machine is what one node knows and says of who may decide. It is not safe for

@@ -99,9 +99,11 @@ func (m *Machine) keepAside(pt *part) {
 	for has, known := pt.past.of(a.gen); a.form != asWhole && (!known || r.First > has+1); r = a.remainder(pt) {
 		a.tellMore()
 	}
-	if m.merge(pt, r, 0) {
-		pt.aside = nil
+	if err := m.merge(pt, r, 0); err != nil {
+		m.reject(pt, m.Name, err)
+		return
 	}
+	pt.aside = nil
 }
 
 // tellMore takes the next form: what was told was not enough.
@@ -152,30 +154,33 @@ func (m *Machine) merged(p *peer, r *Remainder) {
 	has, known := pt.past.of(r.Gen)
 	if r.First > 0 && (!known || r.First > has+1) && !(known && has >= r.Last) {
 		answer.Whole = true
-	} else if !m.merge(pt, r, p.shift.value()) {
+	} else if err := m.merge(pt, r, p.shift.value()); err != nil {
+		m.reject(pt, p.name, err)
 		return
 	}
 	f := m.out.frame(p.name)
 	f.Taken = append(f.Taken, answer)
 }
 
-// merge adds what of a remainder the state does not have, each change once. It returns
-// false if that was garbled.
-func (m *Machine) merge(pt *part, r *Remainder, shift time.Duration) bool {
+// merge adds what of a remainder the state does not have, each change once. It returns the
+// Store's error.
+func (m *Machine) merge(pt *part, r *Remainder, shift time.Duration) error {
 	has, known := pt.past.of(r.Gen)
 	if known && has >= r.Last {
-		return true
+		return nil
 	}
 	m.take(pt)
-	if r.State != nil && m.Store.Merge(pt.id, r.State, 0, 0, shift, m.now) != nil {
-		return false
+	if r.State != nil {
+		if err := m.Store.Merge(pt.id, r.State, 0, 0, shift, m.now); err != nil {
+			return err
+		}
 	}
 	for _, c := range r.Changes {
 		if n, known := pt.past.of(c.Mark.Gen); c.Last <= has || known && n >= c.Mark.Seq {
 			continue // it is here, also if it came another way
 		}
-		if m.Store.Merge(pt.id, c.Bytes, c.First, has+1, shift, m.now) != nil {
-			return false
+		if err := m.Store.Merge(pt.id, c.Bytes, c.First, has+1, shift, m.now); err != nil {
+			return err
 		}
 		pt.past.add(c.Mark)
 	}
@@ -189,7 +194,7 @@ func (m *Machine) merge(pt *part, r *Remainder, shift time.Duration) bool {
 		pt.hold.append(Stretch{ch, mark})
 	}
 	m.feed(pt)
-	return true
+	return nil
 }
 
 // taken ends the sending of a remainder.

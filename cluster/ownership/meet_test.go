@@ -48,3 +48,20 @@ func TestAnswerThatComesTwiceAsksForMoreOnce(t *testing.T) {
 		t.Error("what was taken is kept")
 	}
 }
+
+// A holder tells also that it cannot take what it set aside itself.
+func TestOwnRemainderThatIsNotTakenIsTold(t *testing.T) {
+	table, err := limiter.NewTable(limiter.Config{Partitions: 1, MaxKeys: 10, Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := ""
+	m := New(Config{Name: "a", Partitions: 1, Store: table, Rejected: func(_ limiter.PartitionID, from string, _ error) { told = from }})
+	pt := &m.parts[0]
+	pt.hold = new(holding)
+	pt.aside = &aside{gen: Generation{Number: 3, Name: "a", Boot: 1}, last: 100, form: asWhole, state: []byte("garbled")}
+	m.keepAside(pt)
+	if told != "a" || pt.aside == nil {
+		t.Errorf("told of %q, kept: %v", told, pt.aside != nil)
+	}
+}

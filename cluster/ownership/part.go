@@ -157,7 +157,7 @@ func (m *Machine) heartbeatFrom(p *peer, h *Heartbeat) {
 	if p.young && !h.Young {
 		m.urgent = true
 	}
-	p.young, p.leaves, p.view = h.Young, h.Draining, h.View
+	p.young, p.leaves = h.Young, h.Draining
 	i := 0
 	for _, old := range p.held { // both are in order of partitions
 		for i < len(h.Held) && h.Held[i].Partition < old.Partition {

@@ -14,7 +14,6 @@ type peer struct {
 	met     limiter.Instant // when this life of it was first heard of
 	heard   limiter.Instant // 0: never
 	stamp   limiter.Instant // of what was heard last, by the peer's clock: not after heard
-	view    uint64          // the id of its view, by its last heartbeat
 	held    []Held          // by its last heartbeat
 	shift   Shift
 	flight  int // bytes of snapshots under way to it

@@ -6,7 +6,6 @@ import "time"
 type Status struct {
 	View     uint64 // 0: none yet
 	Members  int
-	Draining bool
 	Enough   bool // sees as many members as it has to
 	Owned    int  // partitions that the view gives to this node
 	Held     int
@@ -31,7 +30,6 @@ func (m *Machine) Status() Status {
 	s := Status{Enough: m.enough()}
 	if m.view != nil {
 		s.View, s.Members = m.view.ID(), len(m.view.Members())
-		s.Draining = m.isDraining(m.Name)
 	}
 	for i := range m.parts {
 		pt := &m.parts[i]

@@ -82,10 +82,6 @@ func appendChanges(b []byte, num protowire.Number, c *limiter.Changes) []byte {
 	return endMessage(b, at)
 }
 
-// decodeCopying is the inverse of appendCopying. The changes and states of the result are parts
-// of b.
-func decodeCopying(b []byte) (*ownership.Copying, error) { return new(copyings).decode(b) }
-
 // copyings decodes one copying after the other, into the memory of the one before: under load
 // they are most of what a node has to allocate.
 type copyings struct {

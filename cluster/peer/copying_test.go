@@ -44,6 +44,10 @@ func copyingToProto(c *ownership.Copying) *peerv1.Copying {
 	return m
 }
 
+// decodeCopying is the inverse of appendCopying. The changes and states of the result are parts
+// of b.
+func decodeCopying(b []byte) (*ownership.Copying, error) { return new(copyings).decode(b) }
+
 // copyingOf is what decodeCopying decodes.
 func copyingOf(m *peerv1.Copying) (*ownership.Copying, error) {
 	r := &reading{lives: livesOf(m.GetLives())}

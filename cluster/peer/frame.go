@@ -97,9 +97,6 @@ func appendWaiting(b []byte, held []ownership.Held) []byte {
 	return endMessage(b, list)
 }
 
-// decodeFrame is the inverse of appendFrame.
-func decodeFrame(b []byte) (*ownership.Frame, error) { return new(frames).decode(b) }
-
 // frames decodes one frame after the other. Heartbeat, asks and pledges are in the memory of those
 // of the frame before; what is there now and then has its own. Nothing is in that of the bytes.
 type frames struct {

@@ -51,6 +51,9 @@ func frameToProto(f *ownership.Frame) *peerv1.Frame {
 	return m
 }
 
+// decodeFrame is the inverse of appendFrame.
+func decodeFrame(b []byte) (*ownership.Frame, error) { return new(frames).decode(b) }
+
 // frameOf is what decodeFrame decodes.
 func frameOf(m *peerv1.Frame) (*ownership.Frame, error) {
 	r := &reading{lives: livesOf(m.GetLives())}

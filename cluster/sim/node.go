@@ -57,6 +57,9 @@ func (n *node) start(alone bool) {
 		Name: n.name, Boot: n.boot, Partitions: w.partitions, Store: prolonging{n.store, w},
 		Rand: rand.New(rand.NewPCG(w.rand.Uint64(), 1)), Horizon: w.window, MinMembers: w.minMembers, Lost: w.lost, Start: n.local(),
 	})
+	n.machine.Rejected = func(p limiter.PartitionID, from string, err error) {
+		w.fail("%s does not take what %s sent of partition %d: %v", n.name, from, p, err)
+	}
 	if w.trace != nil {
 		n.machine.Note = func(p limiter.PartitionID, what string) { w.note("%s p%d: %s", n.name, p, what) }
 	}

@@ -111,12 +111,13 @@ func printKey(w io.Writer, k keyJSON) error {
 	if len(k.Windows) > 0 {
 		fmt.Fprint(t, "\nwindow\tused\tremaining\tgrows in\n")
 	}
+	least, most := ifNot(!k.Truncated, "at least "), ifNot(!k.Truncated, "at most ") // what is left out counts too
 	for _, win := range k.Windows {
 		grows := "-"
 		if win.ResetAfterMS > 0 {
-			grows = millis(win.ResetAfterMS).String()
+			grows = most + millis(win.ResetAfterMS).String()
 		}
-		fmt.Fprintf(t, "%d per %v\t%s%d\t%d\t%s\n", win.Limit, millis(win.PerMS), ifNot(!k.Truncated, "at least "), win.Used, win.Remaining, grows)
+		fmt.Fprintf(t, "%d per %v\t%s%d\t%s%d\t%s\n", win.Limit, millis(win.PerMS), least, win.Used, most, win.Remaining, grows)
 	}
 	err := t.Flush()
 	printHistory(w, k)

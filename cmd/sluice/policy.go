@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/limiter/policy"
 )
 
@@ -53,13 +52,9 @@ func newPolicyHash() *cobra.Command {
 		Example: `  printf %s "$API_KEY" | sluice policy hash`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), limiter.MaxKeyLen+3))
+			key, err := readKey(cmd.InOrStdin())
 			if err != nil {
 				return err
-			}
-			key := strings.TrimRight(string(b), "\r\n")
-			if key == "" || len(key) > limiter.MaxKeyLen {
-				return fmt.Errorf("the key on standard input must have 1 to %d bytes", limiter.MaxKeyLen)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), policy.HashKey(key))
 			return err

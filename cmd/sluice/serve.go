@@ -301,7 +301,15 @@ func untilDone(ctx context.Context, node *server.Node) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := node.Shutdown(grace); err != nil && failed == nil {
-		return fmt.Errorf("calls were cut off after %v", shutdownTimeout)
+		return unclean(err)
 	}
 	return failed
+}
+
+// unclean says what went wrong with a shutdown, which need not have taken too long.
+func unclean(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("calls were cut off after %v: %w", shutdownTimeout, err)
+	}
+	return fmt.Errorf("the shutdown was not clean: %w", err)
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -48,5 +50,18 @@ func TestStepsAsideWhereThePortIsTaken(t *testing.T) {
 	}
 	if err := node.Shutdown(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Of a shutdown that failed the cause is told; that calls were cut off only if it is that. It once
+// was said of whatever gossip had to say, in place of it.
+func TestShutdownTellsWhatFailed(t *testing.T) {
+	of := errors.New("gossip: shutdown: the socket is gone")
+	if err := unclean(of); !errors.Is(err, of) || strings.Contains(err.Error(), "cut off") {
+		t.Errorf("%v", err)
+	}
+	late := fmt.Errorf("peer: %w", context.DeadlineExceeded)
+	if err := unclean(late); !errors.Is(err, late) || !strings.Contains(err.Error(), "calls were cut off after 40s: peer: ") {
+		t.Errorf("%v", err)
 	}
 }

@@ -38,7 +38,7 @@ func explain(key limiter.Key, st peer.KeyStatus, who policy.Resolution) *adminv1
 			Copies: slices.Sorted(slices.Values(st.Copies)), Permitted: st.Permitted,
 		},
 		HorizonMs: wait(st.State.Horizon), Tombstones: count(st.State.Tombstones),
-		HistoryTruncated: len(st.State.History) >= limiter.MaxInspected,
+		HistoryTruncated: len(st.State.History) >= limiter.MaxInspected, // or that is all of it
 	}
 	history := make([]admission, len(st.State.History))
 	for i, e := range st.State.History {

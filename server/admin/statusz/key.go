@@ -90,10 +90,14 @@ func answerOf(resp *adminv1.InspectResponse) *keyAnswer {
 	if len(resp.GetWindows()) > 0 {
 		span = 0
 	}
+	within := "in "
+	if resp.GetHistoryTruncated() {
+		within = "within " // what is left out goes before
+	}
 	for _, of := range resp.GetWindows() {
 		grows := "all of it is free"
 		if of.GetResetAfterMs() > 0 {
-			grows = "in " + millis(of.GetResetAfterMs()).String()
+			grows = within + millis(of.GetResetAfterMs()).String()
 		}
 		a.Windows = append(a.Windows, window{of, millis(of.GetPerMs()).String(), grows, 0.8 * float64(of.GetLimit()), float64(of.GetLimit()) - 0.5})
 		span = max(span, of.GetPerMs())

@@ -211,6 +211,19 @@ func TestKeyIsExplained(t *testing.T) {
 		"60 per 1m0s 7 of 60 7 53 in 1.5s", "7 admitted in the last 1m0s", "1 of 10 runs", "&lt;run&gt; task-1 - pro 1m 5s 2.5s")
 }
 
+// Where the oldest part of a history is left out, what is reckoned from the rest is a bound.
+func TestKeyWithALongHistory(t *testing.T) {
+	r := newRig()
+	r.admin.inspect = func(*adminv1.InspectRequest) (*adminv1.InspectResponse, error) {
+		long := explained()
+		long.HistoryTruncated = true
+		return long, nil
+	}
+	_, page := r.serve(form("key", key))
+	text := strings.Join(strings.Fields(tag.ReplaceAllString(page, " ")), " ")
+	shows(t, text, "at least 7 at most 53 within 1.5s", "there may be more")
+}
+
 // Whatever is answered, what was typed shows neither in the page nor in the log, though it was
 // typed into the wrong field or sent in a wrong way.
 func TestKeyShowsNowhere(t *testing.T) {
