@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -32,8 +33,8 @@ func newAcquire() *cobra.Command {
 While it runs the lease is renewed; the command finds its id in SLUICE_LEASE_ID.
 
 It exits as the command does, with 1 if the run is denied, or with 2 if nothing was
-decided. SIGTERM and SIGINT both end the command by SIGTERM, and if
-it is there 10 s later by SIGKILL.`,
+decided. SIGTERM, SIGINT and SIGHUP (unless nohup had it ignored) end the command by
+SIGTERM, and if it is there 10 s later by SIGKILL.`,
 		Example: `  sluice acquire --key sk_live_abc --tier pro -- ./job --fast
   sluice acquire --key sk_live_abc --run nightly --request-cost 1 -- make report`,
 		Args: cobra.MinimumNArgs(1),
@@ -43,6 +44,7 @@ it is there 10 s later by SIGKILL.`,
 				return err
 			}
 			defer c.Close()
+			defer untilHangup(cmd)()
 			if req.RunID == "" {
 				req.RunID = "run_" + rand.Text()
 			}
@@ -78,6 +80,17 @@ it is there 10 s later by SIGKILL.`,
 	f.BoolVar(&killOnLoss, "kill-on-loss", false, "end the command if its lease is lost, rather than only say so")
 	f.SetInterspersed(false)
 	return cmd
+}
+
+// untilHangup lets the terminal's end be the command's too: else the job would go on without its
+// slot. It returns what ends that.
+func untilHangup(cmd *cobra.Command) (stop func()) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return func() {} // as by nohup
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+	cmd.SetContext(ctx)
+	return stop
 }
 
 // hold runs the command while the lease is held.

@@ -53,7 +53,6 @@ explains the file.`,
 			if err != nil {
 				return fmt.Errorf("--listen: %w", err)
 			}
-			log.Info("ready", "listen", lis.Addr().String(), "upstream", to.Redacted(), "limiter", config.Limiter)
 			return serveGateway(cmd.Context(), lis, config, to, log, options...)
 		},
 	}
@@ -80,5 +79,6 @@ func serveGateway(ctx context.Context, lis net.Listener, config gateway.Config, 
 		lis.Close()
 		return err
 	}
+	log.Info("ready", "listen", lis.Addr().String(), "upstream", upstream.Redacted(), "limiter", config.Limiter)
 	return gw.Serve(ctx, lis)
 }

@@ -8,11 +8,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -180,6 +182,12 @@ func TestAcquireHoldsTheSlotWhileTheCommandRuns(t *testing.T) {
 	if code, _, _ := acquire("--", "sh", "-c", "kill -TERM $$"); code != 128+15 {
 		t.Errorf("a command that a signal ended: exit code %d", code)
 	}
+	hung := make(chan os.Signal, 1) // what is not heard here ends the tests, and may be ignored where they run
+	signal.Notify(hung, syscall.SIGHUP)
+	defer signal.Stop(hung)
+	if code, _, stderr := acquire("--", "sh", "-c", "kill -HUP $PPID; exec sleep 60"); code != 128+15 {
+		t.Errorf("the terminal hung up: exit code %d, %q", code, stderr)
+	}
 	if code, _, stderr := acquire("--", "/no/such/command"); code != exitFailed || stderr == "" {
 		t.Errorf("a command that is not there: %d %q", code, stderr)
 	}
@@ -193,6 +201,14 @@ func TestAcquireHoldsTheSlotWhileTheCommandRuns(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A gateway that cannot start does not say that it is ready.
+func TestGatewayIsReadyOnceItIs(t *testing.T) {
+	code, _, stderr := command(t, "", "gateway", "--listen", "127.0.0.1:0")
+	if code != exitFailed || !strings.Contains(stderr, "upstream") || strings.Contains(stderr, "msg=ready") {
+		t.Errorf("without an upstream: %d %q", code, stderr)
+	}
 }
 
 func TestPolicyCheck(t *testing.T) {

@@ -57,7 +57,7 @@ exits with 0 when it is interrupted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			admin, err := flags.connect()
 			if err != nil {
-				return err
+				return unreachable(cmd, err)
 			}
 			defer admin.Close()
 			if watch {
@@ -66,18 +66,24 @@ exits with 0 when it is interrupted.`,
 			healthy, err := showStatus(cmd, admin, cmd.OutOrStdout(), flags.output)
 			switch {
 			case err != nil:
-				fmt.Fprintln(cmd.ErrOrStderr(), "sluice:", err)
-				return exitError(exitUnreachable)
+				return unreachable(cmd, err)
 			case !healthy:
 				return exitError(exitUnhealthy)
 			}
 			return nil
 		},
 	}
+	cmd.SetFlagErrorFunc(unreachable)
 	flags.add(cmd)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again and again until interrupted; as JSON, one line each time")
 	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "how long --watch waits in between")
 	return cmd
+}
+
+// unreachable tells why the node was not asked, which says nothing of how the cluster is.
+func unreachable(cmd *cobra.Command, err error) error {
+	fmt.Fprintln(cmd.ErrOrStderr(), "sluice:", err)
+	return exitError(exitUnreachable)
 }
 
 // showStatus asks once and prints the answer.

@@ -98,8 +98,10 @@ func TestStatusUnreachable(t *testing.T) {
 	if code != exitUnreachable || out != "" || !strings.Contains(stderr, "127.0.0.1:1 cannot be asked") || !strings.Contains(stderr, "refused") {
 		t.Errorf("%d %q %q", code, out, stderr)
 	}
-	if code, _, stderr := command(t, "", "status", "-o", "xml"); code != exitFailed || !strings.Contains(stderr, "xml") {
-		t.Errorf("%d %q", code, stderr)
+	for flag, value := range map[string]string{"-o": "xml", "--admin-token-file": "/no/such/file", "--nonsense": "nonsense", "--timeout": "soon"} {
+		if code, _, stderr := command(t, "", "status", flag, value); code != exitUnreachable || !strings.Contains(stderr, strings.TrimPrefix(value, "/")) {
+			t.Errorf("%s %s: %d %q", flag, value, code, stderr)
+		}
 	}
 	d := startDemo(t)
 	code, _, stderr = command(t, "", "status", "--admin", d.node)
