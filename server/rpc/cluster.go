@@ -12,7 +12,8 @@ import (
 )
 
 // A Cluster has calls decided by the nodes that hold their keys, this one included. It
-// returns when each has its answer, at its deadline at the latest.
+// returns when each has its answer: at the latest some 50 ms after its deadline, or after ctx has
+// ended.
 type Cluster interface {
 	Ask(ctx context.Context, calls []*peer.Call) []peer.Answer
 	// Strict tells whether all is to be asked, as what this node allows must be in its copies
@@ -20,15 +21,24 @@ type Cluster interface {
 	Strict() bool
 }
 
-// maxWait is how long a call waits whose caller gave no deadline.
-const maxWait = 5 * time.Second
+// How long a call waits: defaultWait if its caller gave no deadline, and never beyond longestWait,
+// which is as far ahead as nodes tell each other of deadlines.
+const (
+	defaultWait = 5 * time.Second
+	longestWait = time.Hour
+)
 
 // deadline returns until when who called with ctx waits, by the node's clock.
 func deadline(ctx context.Context, now limiter.Instant) limiter.Instant {
+	return now.Add(timeLeft(ctx, defaultWait))
+}
+
+// timeLeft returns how long who called with ctx still waits: for otherwise, if ctx has no deadline.
+func timeLeft(ctx context.Context, otherwise time.Duration) time.Duration {
 	if at, ok := ctx.Deadline(); ok {
-		return now.Add(time.Until(at))
+		return min(time.Until(at), longestWait)
 	}
-	return now.Add(maxWait)
+	return otherwise
 }
 
 // ask has one call decided.

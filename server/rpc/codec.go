@@ -23,6 +23,8 @@ type held struct {
 
 func (h *held) fault() error { return h.err }
 
+func (h *held) refuse(err error) { h.err = err }
+
 // wipe overwrites the request. To be called when the call is over, or the batch.
 func (h *held) wipe() {
 	if h.bytes != nil {
@@ -118,6 +120,8 @@ func descriptorOf[M any, P message[M]]() protoreflect.MessageDescriptor {
 type receiver interface {
 	// receive takes a message. It is its owner: nobody else reads it.
 	receive(mem.Buffer)
+	// refuse takes, in place of a message, what is wrong with it.
+	refuse(error)
 }
 
 // codec is protobuf, but hands requests of ours to their handlers even if they do not

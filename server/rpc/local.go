@@ -12,8 +12,8 @@ import (
 )
 
 // Local is the service for other faces of the same process. What it answers, counts, logs and
-// refuses is what gateways get that call it over gRPC. The request id is that of the incoming
-// metadata of ctx.
+// refuses is what gateways get that call it over gRPC, but that it does not name a field whose text
+// is not UTF-8. The request id is that of the incoming metadata of ctx.
 type Local struct{ service *service }
 
 // Local returns the service without a socket in between. It goes on answering until the process
@@ -56,11 +56,13 @@ func local[I any, P request[I], R any](
 	ctx context.Context, s *service, method metrics.Method, handle func(*service, *call, P) (R, error), req, resp proto.Message,
 ) error {
 	decode := func(in any) error {
-		b, err := proto.Marshal(req)
-		if err != nil {
-			return badRequest(contract.InvalidRequest, "/", "", "has text that is not valid UTF-8")
+		to := in.(receiver)
+		if b, err := proto.Marshal(req); err == nil {
+			to.receive(mem.SliceBuffer(b))
+		} else {
+			clear(b) // what was written by then
+			to.refuse(badRequest(contract.InvalidRequest, "/", "", "has text that is not valid UTF-8"))
 		}
-		in.(receiver).receive(mem.SliceBuffer(b))
 		return nil
 	}
 	answer, err := unary(method, handle).Handler(s, ctx, decode, nil)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/overten/sluice/limiter"
 	"github.com/overten/sluice/server/metrics"
@@ -17,12 +19,19 @@ import (
 // maxStreamTimeout bounds timeout_ms, in milliseconds.
 const maxStreamTimeout = 600_000
 
+// What waits for other nodes is kept until it is answered. While more than mostWaiting checks of a
+// stream do, no further batch is received. A batch costs memory as batchWeight checks more.
+const (
+	mostWaiting = 100_000
+	batchWeight = 8
+)
+
 // checkStream serves one stream of batches.
 //
 // Batches are received and decided by one goroutine, in their order: on the node that holds
 // the keys nothing ever waits. Those of which other nodes decide a part are answered when
-// that is done, and hold nobody up. The handler itself only watches for the end, so that a
-// stream whose client never ends it does not hold up a shutdown.
+// that is done, and hold nobody up, unless too many wait. The handler itself only watches for
+// the end, so that a stream whose client never ends it does not hold up a shutdown.
 func checkStream(srv any, stream grpc.ServerStream) (err error) {
 	s := srv.(*service)
 	c := newCall(stream.Context(), "CheckStream")
@@ -31,7 +40,7 @@ func checkStream(srv any, stream grpc.ServerStream) (err error) {
 	if c.sent {
 		c.tell()
 	}
-	b := batches{service: s, call: &c, stream: stream}
+	b := batches{service: s, call: &c, stream: stream, fewer: make(chan struct{}, 1)}
 	ended := make(chan error, 1)
 	go func() { ended <- b.serve() }()
 	select {
@@ -39,9 +48,11 @@ func checkStream(srv any, stream grpc.ServerStream) (err error) {
 		return err
 	case <-s.draining:
 		b.endWithin(patience)
-		return unavailable("the node is shutting down")
+		return shuttingDown()
 	}
 }
+
+func shuttingDown() error { return unavailable("the node is shutting down") }
 
 // patience is how long a shutdown waits for the client of a stream to take an answer.
 const patience = 2 * time.Second
@@ -52,7 +63,9 @@ type batches struct {
 	call   *call
 	stream grpc.ServerStream
 
-	later sync.WaitGroup // batches that wait for other nodes
+	later   sync.WaitGroup // batches that wait for other nodes
+	waiting atomic.Int64   // what they weigh
+	fewer   chan struct{}  // tells the reader that it is less
 
 	mu    sync.Mutex // held while a batch is decided and answered
 	ended bool       // no further batch may be; guarded by mu
@@ -65,11 +78,9 @@ func (b *batches) endWithin(d time.Duration) {
 	go func() {
 		defer close(over)
 		b.mu.Lock()
-		defer b.mu.Unlock()
 		b.ended = true
 		b.mu.Unlock()
-		b.later.Wait()
-		b.mu.Lock()
+		b.later.Wait() // which none joins any more
 	}()
 	select {
 	case <-over:
@@ -83,6 +94,9 @@ func (b *batches) serve() (err error) {
 	defer b.later.Wait()
 	in := new(streamRequest)
 	for {
+		if err := b.awaitFewer(); err != nil {
+			return err
+		}
 		*in = streamRequest{}
 		if err := b.stream.RecvMsg(in); errors.Is(err, io.EOF) {
 			return nil
@@ -93,6 +107,21 @@ func (b *batches) serve() (err error) {
 			return err
 		}
 	}
+}
+
+// awaitFewer waits while too much waits for other nodes. Its error is why the stream ends instead.
+func (b *batches) awaitFewer() error {
+	for b.waiting.Load() > mostWaiting {
+		ctx := b.stream.Context()
+		select {
+		case <-b.fewer:
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		case <-b.draining:
+			return shuttingDown()
+		}
+	}
+	return nil
 }
 
 // answer decides one batch and sends its results.
@@ -114,14 +143,23 @@ func (b *batches) answer(in *streamRequest) error {
 		count.end(nil)
 		return b.stream.SendMsg(of.answer.buffer())
 	}
-	until := deadline(ctx, count.now)
-	if in.timeoutMs > 0 {
-		until = min(until, count.now.Add(time.Duration(in.timeoutMs)*time.Millisecond))
-	}
 	b.later.Add(1)
-	go b.answerLater(of, len(in.checks), until)
+	b.waiting.Add(of.weight())
+	go b.answerLater(of, len(in.checks), in.deadline(ctx, count.now))
 	return nil
 }
+
+// deadline returns until when the caller waits for a batch that was received now.
+func (in *streamRequest) deadline(ctx context.Context, now limiter.Instant) limiter.Instant {
+	if in.timeoutMs == 0 {
+		return deadline(ctx, now)
+	}
+	timeout := time.Duration(in.timeoutMs) * time.Millisecond
+	return now.Add(min(timeout, timeLeft(ctx, timeout)))
+}
+
+// weight is what a batch that waits for other nodes counts of mostWaiting.
+func (b *decided) weight() int64 { return int64(len(b.away) + batchWeight) }
 
 // decideBatch decides what this node decides of a batch.
 func (b *batches) decideBatch(ctx context.Context, in *streamRequest, count *counting) (*decided, error) {
@@ -147,8 +185,10 @@ func (b *batches) decideBatch(ctx context.Context, in *streamRequest, count *cou
 // stream goes on.
 func (b *batches) answerLater(of *decided, checks int, until limiter.Instant) {
 	defer b.later.Done()
-	err := b.complete(b.stream.Context(), of, until)
-	if err != nil {
+	defer b.waited(of)
+	var err error
+	defer b.call.recovered(b.log, &err) // whatever happens below, the process goes on
+	if err = b.settle(of, until); err != nil {
 		of.answer.failAll(err, checks)
 	}
 	of.count.end(err)
@@ -156,4 +196,19 @@ func (b *batches) answerLater(of *decided, checks int, until limiter.Instant) {
 	defer b.mu.Unlock()
 	// If it cannot be sent the stream has ended, which its reader finds out.
 	_ = b.stream.SendMsg(of.answer.buffer())
+}
+
+// settle has the rest of a batch decided. A panic is an error.
+func (b *batches) settle(of *decided, until limiter.Instant) (err error) {
+	defer b.call.recovered(b.log, &err)
+	return b.complete(b.stream.Context(), of, until)
+}
+
+// waited notes that a batch waits no longer.
+func (b *batches) waited(of *decided) {
+	b.waiting.Add(-of.weight())
+	select {
+	case b.fewer <- struct{}{}:
+	default: // the reader has yet to look
+	}
 }

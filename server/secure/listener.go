@@ -1,10 +1,12 @@
 package secure
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -53,4 +55,14 @@ type counted struct {
 func (c *counted) Close() error {
 	c.once.Do(func() { c.open.Add(-1) })
 	return c.Conn.Close()
+}
+
+// SyscallConn lets the system be asked about the connection, as how much of it its client has not
+// received.
+func (c *counted) SyscallConn() (syscall.RawConn, error) {
+	of, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no connection of the system", c.Conn)
+	}
+	return of.SyscallConn()
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -276,6 +277,56 @@ func TestLimit(t *testing.T) {
 		t.Error("one that was closed twice made room for two")
 	}
 }
+
+// Behind the limit a connection was once none of the system's: what it was asked of it failed.
+func TestLimitedConnectionsAreTheSystems(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis := secure.Limit(inner, 1, quiet)
+	defer lis.Close()
+	dialed, err := net.Dial("tcp", lis.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialed.Close()
+	c, err := lis.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	of, ok := c.(syscall.Conn)
+	if !ok {
+		t.Fatalf("a %T is no syscall.Conn", c)
+	}
+	raw, err := of.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	if err := raw.Control(func(uintptr) { asked = true }); err != nil || !asked {
+		t.Errorf("asked: %v, %v", asked, err)
+	}
+
+	pipe, end := net.Pipe()
+	defer end.Close()
+	c, err = secure.Limit(only{pipe}, 1, quiet).Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.(syscall.Conn).SyscallConn(); err == nil || !strings.Contains(err.Error(), "*net.pipe") {
+		t.Errorf("of a pipe in memory: %v", err)
+	}
+}
+
+// only is a listener that has one connection.
+type only struct{ conn net.Conn }
+
+func (o only) Accept() (net.Conn, error) { return o.conn, nil }
+func (o only) Close() error              { return nil }
+func (o only) Addr() net.Addr            { return o.conn.LocalAddr() }
 
 // book is a log that can be waited on.
 type book struct {

@@ -676,8 +676,9 @@ type CheckStreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the caller and returned with the answer. Any value.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// How long the caller waits for this batch, in milliseconds from its
-	// arrival: 1 to 600,000. 0: as long as the stream lives.
+	// How long the caller waits for this batch, in milliseconds from when the node
+	// reads it: 1 to 600,000, and no longer than the deadline of the stream. 0: until
+	// that deadline, or for 5,000 if the stream has none.
 	TimeoutMs uint32 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	// What to decide, in this order: 0 to 100,000.
 	Checks        []*CheckRequest `protobuf:"bytes,3,rep,name=checks,proto3" json:"checks,omitempty"`

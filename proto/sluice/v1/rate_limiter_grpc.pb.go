@@ -53,7 +53,8 @@ type RateLimiterServiceClient interface {
 	CheckBatch(ctx context.Context, in *CheckBatchRequest, opts ...grpc.CallOption) (*CheckBatchResponse, error)
 	// CheckStream decides batches as they come. Responses are sent as they are
 	// ready and may overtake each other; sequence says which is which. A batch
-	// that is wrong as a whole ends the stream.
+	// that is wrong as a whole ends the stream. While some 100,000 checks of a
+	// stream wait for other nodes the node reads no further batch of it.
 	CheckStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CheckStreamRequest, CheckStreamResponse], error)
 	// Acquire takes a slot for one concurrent run, and units of the tier's
 	// windows in the same step if request_cost is given: both or neither.
@@ -160,7 +161,8 @@ type RateLimiterServiceServer interface {
 	CheckBatch(context.Context, *CheckBatchRequest) (*CheckBatchResponse, error)
 	// CheckStream decides batches as they come. Responses are sent as they are
 	// ready and may overtake each other; sequence says which is which. A batch
-	// that is wrong as a whole ends the stream.
+	// that is wrong as a whole ends the stream. While some 100,000 checks of a
+	// stream wait for other nodes the node reads no further batch of it.
 	CheckStream(grpc.BidiStreamingServer[CheckStreamRequest, CheckStreamResponse]) error
 	// Acquire takes a slot for one concurrent run, and units of the tier's
 	// windows in the same step if request_cost is given: both or neither.
