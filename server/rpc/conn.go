@@ -13,6 +13,7 @@ import (
 type fairListener struct {
 	net.Listener
 	untaken *atomic.Int64 // by all of them
+	open    *connections
 }
 
 func (l fairListener) Accept() (net.Conn, error) {
@@ -22,6 +23,8 @@ func (l fairListener) Accept() (net.Conn, error) {
 	}
 	c := &fairConn{Conn: conn, buf: make([]byte, firstBuffer), share: leastShare, unsent: unsentOf(conn), untaken: untaken{all: l.untaken}}
 	c.remote = &clientAddr{conn.RemoteAddr(), c}
+	c.open = l.open
+	l.open.add(c)
 	return c, nil
 }
 
@@ -65,6 +68,7 @@ type fairConn struct {
 	during uint64        // writes, when last read;
 	reads  int           // reads, one after another, that fell into the same write
 
+	open    *connections                   // that it is one of
 	unsent  func() (bytes int, known bool) // how much of what was written was not received
 	written atomic.Int64                   // bytes
 	untaken untaken

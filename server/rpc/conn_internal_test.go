@@ -50,7 +50,7 @@ func (l one) Accept() (net.Conn, error) { return l.conn, nil }
 
 func accept(t *testing.T, conn net.Conn) *fairConn {
 	t.Helper()
-	c, err := fairListener{one{conn: conn}, new(atomic.Int64)}.Accept()
+	c, err := fairListener{one{conn: conn}, new(atomic.Int64), new(connections)}.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,7 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	service *service
+	open    connections
 }
 
 // NewServer returns a Server that is ready to serve.
@@ -112,11 +113,13 @@ func Options() []grpc.ServerOption {
 }
 
 // Listen wraps a listener for a server with Options.
-func Listen(lis net.Listener) net.Listener { return fairListener{lis, new(atomic.Int64)} }
+func Listen(lis net.Listener) net.Listener {
+	return fairListener{lis, new(atomic.Int64), new(connections)}
+}
 
 // Serve accepts connections until the Server is shut down. It returns nil then.
 func (s *Server) Serve(lis net.Listener) error {
-	err := s.grpc.Serve(Listen(lis))
+	err := s.grpc.Serve(fairListener{lis, new(atomic.Int64), &s.open})
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
@@ -124,7 +127,8 @@ func (s *Server) Serve(lis net.Listener) error {
 }
 
 // Shutdown ends the server: its health says NOT_SERVING, calls and batches under way
-// are answered, no new ones begin. When ctx ends first, what is left is cut off, and its
+// are answered, no new ones begin. Clients that do not take their answers are not waited
+// for. When ctx ends first, what is left is cut off, and its
 // error is returned. A second call waits for the same end.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.health.Shutdown()
@@ -134,6 +138,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		defer close(done)
 		s.grpc.GracefulStop()
 	}()
+	go s.open.closeStuck(done)
 	select {
 	case <-done:
 		return nil

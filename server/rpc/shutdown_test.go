@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -185,7 +186,8 @@ func TestShutdownEndsReflection(t *testing.T) {
 	}
 }
 
-// A client that takes no answers once held up a shutdown until its deadline.
+// A client that takes no answers once held up a shutdown until its deadline; and, if its answer was on
+// its way before, for forty seconds.
 func TestShutdownWaitsForNoClientThatDoesNotRead(t *testing.T) {
 	r := serve(t, small)
 	stream := r.stream(t, t.Context())
@@ -194,7 +196,12 @@ func TestShutdownWaitsForNoClientThatDoesNotRead(t *testing.T) {
 		checks[i] = &sluicev1.CheckRequest{Key: "k"}
 	}
 	sendBatch(t, stream, &sluicev1.CheckStreamRequest{Checks: checks}) // far beyond a stream's window
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	for waits := false; !waits; runtime.Gosched() {
+		for _, c := range r.server.open.all() {
+			waits = waits || c.waits && c.written > 0 && c.unsent == 0
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), stuckTimeout/2)
 	defer cancel()
 	if err := r.server.Shutdown(ctx); err != nil {
 		t.Fatal(err)

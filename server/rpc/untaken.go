@@ -27,8 +27,7 @@ type untaken struct {
 	bytes   int64
 	closed  bool
 	watched bool  // a review is due
-	written int64 // what the connection had written at the last review,
-	unsent  int   // and how much of that its client had not received
+	last    taken // at the last one
 }
 
 // room tells whether there is room for one more.
@@ -48,8 +47,7 @@ func (c *fairConn) count(bytes int) {
 	}
 	u.addLocked(int64(bytes))
 	if bytes > 0 && !u.watched {
-		u.watched, u.written = true, c.written.Load()
-		u.unsent, _ = c.unsent()
+		u.watched, u.last = true, c.takenLocked()
 		time.AfterFunc(stuckTimeout, c.review)
 	}
 }
@@ -60,14 +58,13 @@ func (u *untaken) addLocked(bytes int64) {
 }
 
 // review closes a connection that has taken next to nothing since the last, of all that there is to
-// take. Of one write, which may take a slow client longer than that, what is left of it tells.
+// take.
 func (c *fairConn) review() {
 	u := &c.untaken
 	u.mu.Lock()
-	written := c.written.Load()
-	unsent, _ := c.unsent()
-	stuck := u.bytes > 0 && written-u.written < leastProgress && (unsent == 0 || unsent == u.unsent)
-	u.unsent, u.written, u.watched = unsent, written, u.bytes > 0 && !stuck && !u.closed
+	now := c.takenLocked()
+	stuck := u.bytes > 0 && u.last.stuckSince(now)
+	u.last, u.watched = now, u.bytes > 0 && !stuck && !u.closed
 	if u.watched {
 		time.AfterFunc(stuckTimeout, c.review)
 	}
@@ -84,6 +81,7 @@ func (c *fairConn) Close() error {
 	u.closed = true
 	u.addLocked(-u.bytes)
 	u.mu.Unlock()
+	c.open.remove(c)
 	return c.Conn.Close()
 }
 
