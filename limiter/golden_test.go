@@ -51,7 +51,7 @@ func goldenStory(t *testing.T, table *Table, now Instant) (steps []goldenStep, c
 			return err
 		}},
 		{"prolonged", changeProlonged, func() error { table.Prolong(1, time.Second, now.Add(-time.Second)); return nil }},
-		{"united", changeUnited, func() error { return table.Merge(1, theirs, 0, 0, 0, now) }},
+		{"united", changeUnited, func() error { return table.Merge(1, []Piece{{Bytes: theirs}}, 0, now) }},
 		{"reset", changeReset, func() error { _, err := table.Reset(other, now); return err }},
 		{"doubt", changeDoubt, func() error { table.Doubt(1, Recovering, now, true); return nil }},
 	}

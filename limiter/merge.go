@@ -6,20 +6,29 @@ import (
 	"time"
 )
 
+// A Piece of what a holder admitted is a snapshot, or changes that begin with sequence From. Of
+// changes those before sequence First are skipped.
+type Piece struct {
+	Bytes       []byte
+	From, First uint64
+}
+
 // Merge adds what another holder of p has admitted to the state in p, which is held here.
-// That comes as a snapshot or as changes; of changes that begin with sequence from, those
-// before sequence first are skipped. Instants are the sender's, as for Install. After an
+// That comes as a snapshot, or as changes in several pieces, in their order: a history is
+// written anew once, however many it is in. Instants are the sender's, as for Install. After an
 // error nothing has changed. What changes is recorded.
 //
 // Units are added at their instants, and counted twice if both had counted them. Leases
 // are united by their run: a tombstone ends a lease of its nonce wherever that is live, and
 // one of another nonce that would end before it: an answer that never came left it, and the
 // run was acquired again. Of two live leases of a run the one that ends later stays.
-func (t *Table) Merge(p PartitionID, other []byte, from, first uint64, shift time.Duration, now Instant) error {
+func (t *Table) Merge(p PartitionID, other []Piece, shift time.Duration, now Instant) error {
 	s := t.newState()
 	defer s.release()
-	if err := s.read(other, from, first, shift, now); err != nil {
-		return err
+	for _, o := range other {
+		if err := s.read(o.Bytes, o.From, o.First, shift, now); err != nil {
+			return err
+		}
 	}
 	part := &t.partitions[p]
 	part.mu.Lock()

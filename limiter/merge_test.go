@@ -57,9 +57,9 @@ func TestMergeIsTheUnion(t *testing.T) {
 			var err error
 			if r.IntN(2) == 0 {
 				b, _ := loser.Snapshot(nil, 1, 0)
-				err = winner.Merge(1, b, 0, 0, shift, now)
+				err = winner.Merge(1, []Piece{{Bytes: b}}, shift, now)
 			} else if c.Last != 0 {
-				err = winner.Merge(1, c.Bytes, c.First, 0, shift, now)
+				err = winner.Merge(1, []Piece{{Bytes: c.Bytes, From: c.First}}, shift, now)
 			}
 			if err != nil {
 				rt.Fatal(err)
@@ -146,7 +146,7 @@ func TestMergeLeases(t *testing.T) {
 					continue
 				}
 			}
-			if err := tables[0].Merge(0, other, 0, 0, 0, now); err != nil {
+			if err := tables[0].Merge(0, []Piece{{Bytes: other}}, 0, now); err != nil {
 				t.Fatal(err)
 			}
 			if err := tables[2].Apply(0, tables[0].Take(0).Bytes, 0, now); err != nil {
@@ -180,7 +180,7 @@ func TestMergeKeepsWhatALargerTierCounts(t *testing.T) {
 	}
 	winner.Check(key, small, 1, now)
 	c := loser.Take(0)
-	if err := winner.Merge(0, c.Bytes, c.First, c.First+10, 0, now); err != nil {
+	if err := winner.Merge(0, []Piece{{Bytes: c.Bytes, From: c.First, First: c.First + 10}}, 0, now); err != nil {
 		t.Fatal(err)
 	}
 	if d := winner.Check(key, large, 0, now); d.Remaining != 600-61 {
@@ -199,7 +199,7 @@ func TestMergeOfLongAgo(t *testing.T) {
 	now = now.Add(50 * 24 * time.Hour)
 	winner.Check(key, tier, 1, now)
 	b, _ := loser.Snapshot(nil, 0, 0)
-	if err := winner.Merge(0, b, 0, 0, 0, now); err != nil {
+	if err := winner.Merge(0, []Piece{{Bytes: b}}, 0, now); err != nil {
 		t.Fatal(err)
 	}
 	if d := winner.Check(key, tier, 0, now); d.Remaining != 9 {

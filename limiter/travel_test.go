@@ -40,7 +40,7 @@ var travelled = sync.OnceValues(func() (snapshot, changes []byte) {
 	table.Doubt(0, Degraded, now, true)
 	table.Check(Key{0, Identity{0, 0}}, stepTiers[6], 0, now)
 	table.Renew(LeaseRef{Key: Key{0, Identity{5, 5}}, Nonce: 99}, MinTTL, tier, now)
-	if err := table.Merge(0, b, 0, 0, 0, now); err != nil {
+	if err := table.Merge(0, []Piece{{Bytes: b}}, 0, now); err != nil {
 		panic(err)
 	}
 	table.Prolong(0, time.Second, now)
@@ -66,7 +66,7 @@ var (
 	}
 	apply load = func(t *Table, b []byte, shift time.Duration) error { return t.Apply(0, b, shift, travelledAt) }
 	merge load = func(t *Table, b []byte, shift time.Duration) error {
-		return t.Merge(0, b, 0, 0, shift, travelledAt)
+		return t.Merge(0, []Piece{{Bytes: b}}, shift, travelledAt)
 	}
 )
 

@@ -3,7 +3,6 @@ package ownership
 import (
 	"slices"
 	"sort"
-	"time"
 
 	"github.com/overten/sluice/limiter"
 )
@@ -33,18 +32,6 @@ type holding struct {
 	handoff   *handoff
 	noHandoff limiter.Instant // not again before
 }
-
-// fork is where a copy was dropped that may have become a holder elsewhere.
-type fork struct {
-	acked uint64          // the last change that it is known to have
-	at    limiter.Instant // when the first that it lacks was decided
-	until limiter.Instant // how long this matters
-	cut   bool            // changes after acked are no longer in the log
-}
-
-// A copy that was dropped keeps the log so long that all it lacks can be told exactly,
-// up to so many bytes of a partition.
-const maxForkLog = 256 << 10
 
 func (h *holding) copyAt(name string) *copyOf {
 	for _, c := range h.copies {
@@ -203,8 +190,8 @@ func (m *Machine) resume(pt *part) {
 	}
 	h.stopped = 0
 	m.note(pt, "decides, after %v", m.now.Sub(since))
-	if gap := m.now.Sub(since); since > 0 && gap > Beat && gap < time.Minute {
-		m.Store.Prolong(pt.id, gap, m.now)
+	if gap := m.now.Sub(since); since > 0 && gap > Beat {
+		m.Store.Prolong(pt.id, min(gap, limiter.MaxTTL), m.now)
 		m.take(pt)
 	}
 }
@@ -391,59 +378,4 @@ func (h *holding) append(l Stretch) {
 	h.log = append(h.log, l)
 	h.last = l.Last
 	h.logBytes += l.size()
-}
-
-// trim forgets the changes that every copy has, but not those that a dropped one lacks.
-func (m *Machine) trim(pt *part) {
-	h := pt.hold
-	keep := h.last
-	for _, c := range h.copies {
-		if c.state >= installing || c.registered {
-			keep = min(keep, c.acked)
-		}
-	}
-	if f := h.fork; f != nil {
-		switch {
-		case m.now > f.until:
-			h.fork = nil
-		case !f.cut && h.logBytes > maxForkLog:
-			f.cut = true
-		case !f.cut:
-			keep = min(keep, f.acked)
-		}
-	}
-	n := 0
-	for n < len(h.log) && h.log[n].Last <= keep {
-		h.logBytes -= h.log[n].size()
-		n++
-	}
-	if n > 0 {
-		h.log = slices.Delete(h.log, 0, n)
-		h.first = h.last + 1
-		if len(h.log) > 0 {
-			h.first = h.log[0].First
-		}
-	}
-}
-
-// forget removes a copy that was dropped. It may yet become a holder, elsewhere: what it
-// lacks must be known for as long as it counts.
-func (m *Machine) forget(pt *part, c *copyOf) {
-	h := pt.hold
-	for i := range h.copies {
-		if h.copies[i] == c {
-			h.copies = append(h.copies[:i], h.copies[i+1:]...)
-			break
-		}
-	}
-	m.note(pt, "drops the copy of %s, which had %d of %d", c.name, c.acked, h.last)
-	at, ok := h.oldestUnacked(c)
-	if !ok {
-		at = m.now
-	}
-	f := &fork{acked: c.acked, at: at, until: m.now.Add(m.Horizon + time.Minute)}
-	if h.fork != nil && h.fork.acked < f.acked {
-		f.acked, f.at, f.cut = h.fork.acked, h.fork.at, h.fork.cut
-	}
-	h.fork = f
 }

@@ -45,7 +45,7 @@ type Store interface {
 	Install(p limiter.PartitionID, snapshot []byte, shift time.Duration, now limiter.Instant) error
 	ApplyFrom(p limiter.PartitionID, changes []byte, from, first uint64, shift time.Duration, now limiter.Instant) error
 	ExpectChanges(p limiter.PartitionID, changes []byte)
-	Merge(p limiter.PartitionID, state []byte, from, first uint64, shift time.Duration, now limiter.Instant) error
+	Merge(p limiter.PartitionID, other []limiter.Piece, shift time.Duration, now limiter.Instant) error
 	Clear(p limiter.PartitionID)
 	Doubt(p limiter.PartitionID, e limiter.Exactness, since limiter.Instant, half bool)
 	Prolong(p limiter.PartitionID, d time.Duration, now limiter.Instant)

@@ -37,8 +37,9 @@ const (
 // Of remainders, which may be large, so many go to a node at a time, and not again before
 // so long.
 const (
-	maxRemainders = 16
-	asideResend   = time.Second
+	maxRemainders     = 16
+	maxRemainderBytes = 4 << 20 // one that is larger goes alone
+	asideResend       = time.Second
 )
 
 // yield ends a holding because a later one was heard of: of two the earlier becomes a copy,
@@ -83,12 +84,19 @@ func (m *Machine) sendAside(pt *part) {
 	if to == "" || to == m.Name || !m.reachable(to) || a.sent != 0 && m.now.Sub(a.sent) < asideResend {
 		return
 	}
-	if f := m.out.frame(to); len(f.Remainders) >= maxRemainders {
+	f, r := m.out.frame(to), a.remainder(pt)
+	if n := len(f.Remainders); n >= maxRemainders || n > 0 && sizeOf(f.Remainders)+r.size() > maxRemainderBytes {
 		return // the others go with the next tick
 	}
 	a.sent = m.now
-	f := m.out.frame(to)
-	f.Remainders = append(f.Remainders, *a.remainder(pt))
+	f.Remainders = append(f.Remainders, *r)
+}
+
+func sizeOf(remainders []Remainder) (n int) {
+	for i := range remainders {
+		n += remainders[i].size()
+	}
+	return n
 }
 
 // keepAside takes the remainder of an earlier holding of this node's own, which by now
@@ -170,19 +178,14 @@ func (m *Machine) merge(pt *part, r *Remainder, shift time.Duration) error {
 		return nil
 	}
 	m.take(pt)
-	if r.State != nil {
-		if err := m.Store.Merge(pt.id, r.State, 0, 0, shift, m.now); err != nil {
+	pieces, marks := m.lacking(pt, r, has)
+	if len(pieces) > 0 {
+		if err := m.Store.Merge(pt.id, pieces, shift, m.now); err != nil {
 			return err
 		}
 	}
-	for _, c := range r.Changes {
-		if n, known := pt.past.of(c.Mark.Gen); c.Last <= has || known && n >= c.Mark.Seq {
-			continue // it is here, also if it came another way
-		}
-		if err := m.Store.Merge(pt.id, c.Bytes, c.First, has+1, shift, m.now); err != nil {
-			return err
-		}
-		pt.past.add(c.Mark)
+	for _, mark := range marks {
+		pt.past.add(mark)
 	}
 	m.note(pt, "takes the remainder of %v, %d to %d, having %d", r.Gen, r.First, r.Last, has)
 	mark := Position{r.Gen, r.Last}
@@ -192,9 +195,30 @@ func (m *Machine) merge(pt *part, r *Remainder, shift time.Duration) error {
 	}
 	if ch := m.takeChanges(pt); ch.Last > 0 {
 		pt.hold.append(Stretch{ch, mark})
+		if f := pt.hold.fork; f != nil {
+			f.at = 0 // a dropped copy lacks what is as old as the remainder
+		}
 	}
 	m.feed(pt)
 	return nil
+}
+
+// lacking returns what of a remainder the state does not have, which has changes up to has of the
+// same generation, and the marks that it has with it.
+func (m *Machine) lacking(pt *part, r *Remainder, has uint64) (pieces []limiter.Piece, marks []Position) {
+	if r.State != nil {
+		pieces = append(pieces, limiter.Piece{Bytes: r.State})
+	}
+	past := slices.Clone(pt.past)
+	for _, c := range r.Changes {
+		if n, known := past.of(c.Mark.Gen); c.Last <= has || known && n >= c.Mark.Seq {
+			continue // it is here, also if it came another way
+		}
+		pieces = append(pieces, limiter.Piece{Bytes: c.Bytes, From: c.First, First: has + 1})
+		past.add(c.Mark)
+		marks = append(marks, c.Mark)
+	}
+	return pieces, marks
 }
 
 // taken ends the sending of a remainder.

@@ -192,6 +192,15 @@ type Stretch struct {
 // size is about how much memory a stretch takes, in bytes.
 func (s *Stretch) size() int { return cap(s.Bytes) + 96 }
 
+// size is about how many bytes a remainder has.
+func (r *Remainder) size() int {
+	n := len(r.State)
+	for i := range r.Changes {
+		n += len(r.Changes[i].Bytes)
+	}
+	return n
+}
+
 // Taken answers a Remainder. The present holder has it, or it needs more.
 type Taken struct {
 	Partition   limiter.PartitionID

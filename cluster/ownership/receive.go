@@ -14,7 +14,11 @@ func (m *Machine) Receive(now limiter.Instant, from string, boot uint64, f *Fram
 		}
 	}
 	if m.now.Sub(f.Stamp.Add(p.shift.value())) > Binding {
-		return // what was said so long ago, to a node that slept, no longer holds
+		// What was said so long ago, to a node that slept, no longer holds. But remainders are taken
+		// once whenever they come, and may be so large that they take as long each time.
+		m.meetings(p, f)
+		m.settle()
+		return
 	}
 	if f.Heartbeat != nil {
 		m.heartbeatFrom(p, f.Heartbeat)
@@ -27,9 +31,14 @@ func (m *Machine) Receive(now limiter.Instant, from string, boot uint64, f *Fram
 	each(m, f.Pledges, func(a *Pledge) limiter.PartitionID { return a.Partition }, func(a *Pledge) { m.pledged(p, a) })
 	each(m, f.Stands, func(s *Stand) limiter.PartitionID { return s.Partition }, func(s *Stand) { m.stood(p, s) })
 	each(m, f.Votes, func(v *Vote) limiter.PartitionID { return v.Partition }, func(v *Vote) { m.voted(p, v) })
+	m.meetings(p, f)
+	m.settle()
+}
+
+// meetings takes what a frame says of remainders.
+func (m *Machine) meetings(p *peer, f *Frame) {
 	each(m, f.Remainders, func(r *Remainder) limiter.PartitionID { return r.Partition }, func(r *Remainder) { m.merged(p, r) })
 	each(m, f.Taken, func(t *Taken) limiter.PartitionID { return t.Partition }, func(t *Taken) { m.taken(t) })
-	m.settle()
 }
 
 // ReceiveCopying takes snapshots, changes and acknowledgements from another node.

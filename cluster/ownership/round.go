@@ -154,8 +154,8 @@ func (m *Machine) won(pt *part) {
 		}
 		m.begin(pt, number, pt.at, false)
 		m.Store.Doubt(pt.id, limiter.Recovering, m.now, false)
-		if silence > 0 && silence < time.Minute {
-			m.Store.Prolong(pt.id, silence, m.now)
+		if silence > 0 {
+			m.Store.Prolong(pt.id, min(silence, limiter.MaxTTL), m.now)
 		}
 		m.take(pt)
 	case Begin:
@@ -163,7 +163,6 @@ func (m *Machine) won(pt *part) {
 	case Drop:
 		for _, c := range slices.Clone(pt.hold.copies) {
 			if p := m.peers[c.name]; c.registered && (p == nil || p.gone || p.boot != c.boot || !m.heardLately(p)) {
-				m.landed(c)
 				m.forget(pt, c)
 			}
 		}

@@ -225,10 +225,12 @@ func (s *naive) ApplyFrom(p limiter.PartitionID, changes []byte, from, first uin
 	return s.parts[p].read(changes, from, first, shift)
 }
 
-func (s *naive) Merge(p limiter.PartitionID, state []byte, from, first uint64, shift time.Duration, now limiter.Instant) error {
+func (s *naive) Merge(p limiter.PartitionID, pieces []limiter.Piece, shift time.Duration, now limiter.Instant) error {
 	var other content
-	if err := other.read(state, from, first, shift); err != nil {
-		return err
+	for _, o := range pieces {
+		if err := other.read(o.Bytes, o.From, o.First, shift); err != nil {
+			return err
+		}
 	}
 	np := &s.parts[p]
 	for _, h := range other.hits {
