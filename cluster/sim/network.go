@@ -14,6 +14,7 @@ type network struct {
 	slowly      float64       // how often the delay is the slow one
 	late        float64       // how often it is seconds
 	loss        float64       // of frames, and of links for copies
+	heavy       time.Duration // how much longer states may take
 	cut         [][]bool
 	changed     [][]moment // when cut last changed
 	lastCopying [][]moment // when the last of a link arrives
@@ -90,7 +91,11 @@ func (k *network) copying(from, to *node, c *ownership.Copying) {
 		k.restart(from, to, k.w.between(time.Millisecond, 100*time.Millisecond))
 		return
 	}
-	at := max(k.w.now.after(k.delay()), k.lastCopying[i][j])
+	d := k.delay()
+	if k.heavy > 0 && len(c.Snapshots) > 0 {
+		d += k.w.between(0, k.heavy)
+	}
+	at := max(k.w.now.after(d), k.lastCopying[i][j])
 	k.lastCopying[i][j] = at
 	session := k.session[i][j]
 	name, boot := from.name, from.boot

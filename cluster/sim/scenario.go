@@ -48,6 +48,14 @@ const (
 	idle    = 7 * time.Second
 )
 
+// Every so many seeds there are many partitions, whose states are heavy: more than may be under way to a
+// node at a time. Else there are few, of which more happens in the same time.
+const (
+	manyEvery = 97
+	many      = 40
+	heavy     = 500 * time.Millisecond
+)
+
 // Run runs the simulation of a seed.
 func Run(seed uint64, o Options) Result {
 	var t *trace
@@ -60,7 +68,14 @@ func Run(seed uint64, o Options) Result {
 	if w.chance(0.1) {
 		nodes = 2 + w.rand.IntN(11)
 	}
-	w = newWorld(seed, nodes, 1+w.rand.IntN(2), t)
+	partitions := 1 + w.rand.IntN(2)
+	if seed%manyEvery == 0 {
+		partitions = many
+	}
+	w = newWorld(seed, nodes, partitions, t)
+	if partitions == many {
+		w.net.heavy = heavy
+	}
 	w.engine = o.Engine || seed/kinds%4 == 3
 	if seed%8 == 3 {
 		w.lost = ownership.LostClosed
