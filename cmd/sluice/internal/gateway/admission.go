@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/overten/sluice/client"
@@ -32,7 +33,12 @@ func (g *Gateway) callerOf(r *http.Request) caller {
 	if !ok {
 		key = addressKey(clientAddress(r, g.config.TrustedProxies))
 		tier := g.addresses.tier
-		return caller{key: key, address: true, named: tier.Name(), tier: tier, status: policy.Active, limit: tier.Limit()}
+		c := caller{key: key, address: true, named: tier.Name(), tier: tier, status: policy.Active, limit: tier.Limit()}
+		// The policy requires no address to be known, but may block one.
+		if res, _ := p.Resolve(key, c.named); res.Known { // no error: the tier was found in it
+			c.status = res.Status
+		}
+		return c
 	}
 	res, _ := p.Resolve(key, "") // no error: a policy without a default tier requires known keys
 	c := caller{key: key, tier: res.Tier, status: res.Status}
@@ -47,20 +53,22 @@ func (g *Gateway) callerOf(r *http.Request) caller {
 // or nil.
 func (x *exchange) staticRefusal(route *Route) *contract.Error {
 	r, c := x.request, x.caller
-	clear := unambiguous(r.URL)
+	clear := unambiguous(r.URL) && plainMethod(r.Method)
 	switch {
-	case c.address && !(route.Public && clear):
-		return &contract.Error{Code: contract.InvalidAPIKey}
 	case c.status == policy.Suspended:
 		e, _ := httplimit.Denial(client.KeySuspended, 0)
 		return &e
+	case c.address && !(route.Public && clear):
+		return &contract.Error{Code: contract.InvalidAPIKey}
 	case c.status != policy.Active:
 		return &contract.Error{Code: contract.InvalidAPIKey}
 	case !clear:
 		return &contract.Error{
 			Code:    contract.InvalidRequest,
-			Message: "The path has dot segments or escaped separators. Please send it in its plain form.",
+			Message: "The path has dot segments, semicolons or escaped separators, or the method is not in capitals. Please send both in their plain form.",
 		}
+	case strings.ContainsFunc(r.Header.Get("Upgrade"), unprintable):
+		return &contract.Error{Code: contract.InvalidRequest, Message: "The Upgrade header names no protocol."}
 	case len(route.Tiers) > 0 && !slices.Contains(route.Tiers, c.tier.Name()):
 		return &contract.Error{Code: contract.Forbidden, Message: "The tier of this API key may not use this endpoint."}
 	case c.tier.MaxBody() > 0 && r.ContentLength > c.tier.MaxBody():
@@ -68,6 +76,9 @@ func (x *exchange) staticRefusal(route *Route) *contract.Error {
 	}
 	return nil
 }
+
+// unprintable reports whether c is not of printable ASCII.
+func unprintable(c rune) bool { return c < ' ' || c > '~' }
 
 // An answer is what the limiter says of a request or of a run.
 type answer struct {
@@ -106,10 +117,11 @@ func cannotCount(a answer, err error) bool {
 
 // comparePolicies warns when the node decides by other limits than the gateway
 // knows: then the gateway's idea of a key's tier is wrong too, and with it who may
-// use which route and upload how much.
+// use which route and upload how much. A node that lost a key's history may halve
+// its limit, which says nothing.
 func (x *exchange) comparePolicies(d client.Decision, now time.Time) {
 	t := x.caller.tier
-	if t == nil || !d.Decided() || d.Limit == 0 {
+	if t == nil || !d.Decided() || d.Exactness == client.Degraded || d.Limit == 0 {
 		return
 	}
 	for _, w := range t.Windows() {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // An upload is the body of a request on its way to the upstream. If it turns out
@@ -13,23 +16,34 @@ type upload struct {
 	io.ReadCloser
 	exchange *exchange
 	cancel   context.CancelCauseFunc
+	complete atomic.Bool // all of it was read
+
+	mu   sync.Mutex // held during each Read; guards what follows
+	left bool
 }
 
-func (x *exchange) newUpload(cancel context.CancelCauseFunc) io.ReadCloser {
+func (x *exchange) newUpload(cancel context.CancelCauseFunc) *upload {
 	body := x.request.Body
 	if most := x.caller.tier.MaxBody(); most > 0 {
 		// It is not given the writer, whose header belongs to the other goroutine.
 		body = http.MaxBytesReader(nil, body, most)
 	}
-	return &upload{body, x, cancel}
+	return &upload{ReadCloser: body, exchange: x, cancel: cancel}
 }
 
 // Read is called by the transport, also while the response is under way.
 func (u *upload) Read(b []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.left {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := u.ReadCloser.Read(b)
 	var tooLarge *http.MaxBytesError
 	switch {
-	case err == nil || err == io.EOF:
+	case err == nil:
+	case err == io.EOF:
+		u.complete.Store(true)
 	case errors.As(err, &tooLarge):
 		u.cancel(errUploadTooLarge)
 	default:
@@ -38,9 +52,31 @@ func (u *upload) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// leave ends the reading of an upload that the exchange does not wait for. When
+// the handler returns, net/http reads some of the rest, so that a client which
+// still sends can read its answer: until the deadline that is set here. A Read
+// under way has to end before, since net/http would end it and the deadline too.
+// Until then the client has what there is of its answer.
+func (u *upload) leave(client *http.ResponseController, aborted bool) {
+	x, deadline := u.exchange, time.Now()
+	if !aborted && !x.ceiling.reached() {
+		deadline = deadline.Add(x.gateway.patience)
+	}
+	if client.SetReadDeadline(deadline) != nil {
+		return // the connection is no more, or is not net/http's
+	}
+	if !aborted && x.out.status != 0 {
+		_ = client.Flush()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.left = true
+}
+
 // A download is the body of a response on its way to the client. At its end the
 // lease is settled, before the last bytes go out: a client that runs one thing
-// after the other finds its slot free.
+// after the other finds its slot free. The ceiling is not for that: at its read
+// deadline net/http would give up a connection that has another request to come.
 type download struct {
 	io.ReadCloser
 	exchange *exchange
@@ -53,7 +89,9 @@ func (d *download) Read(b []byte) (int, error) {
 	case err == nil:
 	case err == io.EOF:
 		strip(d.response.Trailer)
+		d.exchange.ceiling.lift()
 		d.exchange.settle()
+		d.exchange.ceiling.boundLastBytes(time.Now())
 	case context.Cause(d.exchange.ctx) == nil:
 		d.exchange.warn("upstream broke off its response", err)
 	case errors.Is(context.Cause(d.exchange.ctx), errCeiling):

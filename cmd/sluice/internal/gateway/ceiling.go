@@ -15,6 +15,8 @@ type ceiling struct {
 	timer  *time.Timer
 	lifted bool
 	hit    bool
+	at     time.Time
+	client *http.ResponseController
 }
 
 // answerPatience is how long the client has, at the ceiling, to make room for the
@@ -25,6 +27,7 @@ const answerPatience = time.Second
 func (c *ceiling) set(d time.Duration, client *http.ResponseController, end func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.at, c.client = time.Now().Add(d), client
 	c.timer = time.AfterFunc(d, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -47,6 +50,21 @@ func (c *ceiling) lift() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+}
+
+// boundLastBytes gives the client what was left of a ceiling that was lifted, and
+// answerPatience at least, to make room for the end of its response.
+func (c *ceiling) boundLastBytes(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hit {
+		return // it has its deadline
+	}
+	deadline := now.Add(answerPatience)
+	if c.at.After(deadline) {
+		deadline = c.at
+	}
+	_ = c.client.SetWriteDeadline(deadline) // net/http lifts it for the next request
 }
 
 // reached reports whether the ceiling has ended the exchange.

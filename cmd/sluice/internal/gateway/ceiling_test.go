@@ -94,6 +94,28 @@ func TestCeilingEndsWithItsRequest(t *testing.T) {
 	}
 }
 
+// The ceiling does not count what the limiter takes at the end of a run: the
+// connection serves the next request.
+func TestCeilingWhileTheLeaseIsReleased(t *testing.T) {
+	r := newRig(t, setup{
+		config:  func(c *gateway.Config) { c.SyncCeiling = 100 * time.Millisecond },
+		release: func() { <-time.After(300 * time.Millisecond) },
+	})
+	conn := r.dial(t)
+	in := bufio.NewReader(conn)
+	for i := range 2 {
+		fmt.Fprintf(conn, "POST /run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\n\r\n", free)
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		if b, err := io.ReadAll(res.Body); string(b) != "fine" || err != nil {
+			t.Fatalf("request %d: %q, %v", i, b, err)
+		}
+		res.Body.Close()
+	}
+}
+
 // A client that was refused gets its answer, even if it never sends the rest of its body.
 func TestRefusalOfAStalledUpload(t *testing.T) {
 	r := newRig(t, setup{})

@@ -80,7 +80,11 @@ func (x *exchange) refuse(e contract.Error, wait time.Duration) {
 	if wait > 0 {
 		contract.SetRetryAfter(x.out.Header(), wait)
 	}
-	if x.request.ContentLength != 0 && !x.ceiling.reached() {
+	x.ceiling.lift()
+	if x.ceiling.reached() {
+		x.out.Header().Set("Connection", "close") // it has deadlines now
+	}
+	if x.request.ContentLength != 0 && x.out.upload == nil {
 		// net/http reads some more of the body before it answers.
 		_ = http.NewResponseController(x.out).SetReadDeadline(time.Now().Add(x.gateway.patience))
 	}
@@ -126,6 +130,9 @@ func (x *exchange) end() {
 		}
 	}
 	x.logAccess(p != nil)
+	if u := x.out.upload; u != nil && !u.complete.Load() {
+		u.leave(http.NewResponseController(x.out), p != nil)
+	}
 	if p != nil {
 		x.abort()
 	}

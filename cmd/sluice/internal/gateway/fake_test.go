@@ -33,3 +33,13 @@ func (f *failingLimiter) Acquire(ctx context.Context, req client.AcquireRequest)
 	}
 	return f.Limiter.Acquire(ctx, req)
 }
+
+// A halvingLimiter decides as a node does that lost a key's history and is told
+// to go on with half the limit.
+type halvingLimiter struct{ gateway.Limiter }
+
+func (h halvingLimiter) Check(ctx context.Context, req client.CheckRequest) (client.Decision, error) {
+	d, err := h.Limiter.Check(ctx, req)
+	d.Limit, d.Remaining, d.Exactness = d.Limit/2, d.Remaining/2, client.Degraded
+	return d, err
+}

@@ -122,7 +122,8 @@ const (
 
 	// drainFor is how long requests may go on once the server is told to stop.
 	drainFor = 30 * time.Second
-	// uploadPatience is how long a client that was refused may go on sending its body.
+	// uploadPatience is how long a client may go on sending its body behind a refusal
+	// or an answer.
 	uploadPatience = 5 * time.Second
 )
 

@@ -73,8 +73,9 @@ func TestClientAddressBehindTrustedProxies(t *testing.T) {
 
 func TestUnambiguous(t *testing.T) {
 	for path, want := range map[string]bool{
-		"/": true, "/a/b/": true, "//a": true, "/a%20b": true, "/a..b/...": true, "/%61": true, "/a%252e": true,
+		"/": true, "/a/b/": true, "//a": true, "/a%20b": true, "/a..b/...": true, "/%61": true, "/a%252e": true, "/a,b=1:2": true,
 		"/.": false, "/a/..": false, "/../a": false, "/%2e": false, "/.%2E/a": false, "/a%2Fb": false, "/a%5cb": false, `/a\b`: false, "/a%00": false,
+		"/a;x=1": false, "/x/..;/a": false, "/a%3bx": false, "/a%3Bx": false,
 	} {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
@@ -86,6 +87,16 @@ func TestUnambiguous(t *testing.T) {
 	}
 	if unambiguous(&url.URL{}) || unambiguous(&url.URL{Path: "*"}) {
 		t.Error("what is no path passes")
+	}
+}
+
+func TestPlainMethod(t *testing.T) {
+	for method, want := range map[string]bool{
+		"GET": true, "POST": true, "M-SEARCH": true, "X": true, "get": false, "Post": false, "POSt": false, "CONNECT": false,
+	} {
+		if got := plainMethod(method); got != want {
+			t.Errorf("%s: %v, want %v", method, got, want)
+		}
 	}
 }
 
@@ -176,6 +187,36 @@ func TestCeiling(t *testing.T) {
 			t.Errorf("%d calls", calls)
 		}
 		new(ceiling).lift()
+	})
+}
+
+// A writer that only remembers its deadline.
+type deadlineWriter struct {
+	http.ResponseWriter
+	deadline time.Time
+}
+
+func (w *deadlineWriter) SetWriteDeadline(t time.Time) error {
+	w.deadline = t
+	return nil
+}
+
+// The last bytes have what was left of the ceiling, and a second at least.
+func TestLastBytesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c ceiling
+		var w deadlineWriter
+		begun := time.Now()
+		c.set(10*time.Second, http.NewResponseController(&w), func() {})
+		c.lift()
+		for after, want := range map[time.Duration]time.Duration{
+			0: 10 * time.Second, 9 * time.Second: 10 * time.Second, 20 * time.Second: 21 * time.Second,
+		} {
+			c.boundLastBytes(begun.Add(after))
+			if got := w.deadline.Sub(begun); got != want {
+				t.Errorf("settled after %v: they have until %v, want %v", after, got, want)
+			}
+		}
 	})
 }
 

@@ -78,6 +78,13 @@ func TestRefusals(t *testing.T) {
 		{"escaped dot segment", "POST", "/x/%2e%2E/templates", free, 0, nil, contract.InvalidRequest, 1},
 		{"escaped slash", "POST", "/x%2f..%2Frun", free, 0, nil, contract.InvalidRequest, 1},
 		{"backslash", "GET", "/x%5Crun", free, 0, nil, contract.InvalidRequest, 1},
+		{"path parameter", "POST", "/templates;x=1", free, 0, nil, contract.InvalidRequest, 1},
+		{"escaped path parameter", "POST", "/templates%3Bx=1", free, 0, nil, contract.InvalidRequest, 1},
+		{"dots with a parameter", "POST", "/x/..;/templates", free, 0, nil, contract.InvalidRequest, 1},
+		{"method in small letters", "post", "/templates", free, 0, nil, contract.InvalidRequest, 1},
+		{"method of a run in small letters", "Post", "/run", free, 0, nil, contract.InvalidRequest, 1},
+		{"upgrade to nothing", "GET", "/", free, 0, []header{{"Connection", "Upgrade"}, {"Upgrade", "\xff\xfe"}}, contract.InvalidRequest, 1},
+		{"public, but a parameter", "GET", "/public;x", "", 0, nil, contract.InvalidAPIKey, 0},
 		{"public, but dots", "GET", "/x/../public", "", 0, nil, contract.InvalidAPIKey, 0},
 		{"upload", "POST", "/files", free, 1025, nil, contract.PayloadTooLarge, 1},
 		{"upload of a run", "POST", "/run", free, 1025, nil, contract.PayloadTooLarge, 1},
@@ -149,6 +156,29 @@ func TestWarnsOfAnotherPolicy(t *testing.T) {
 	}
 	if n := r.logs.count("the limiter decides by another policy"); n != 1 {
 		t.Errorf("warned %d times, want once", n)
+	}
+}
+
+// A node that lost a key's history with --when-lost half decides by half its limit.
+func TestHalvedLimitIsNoOtherPolicy(t *testing.T) {
+	r := newRig(t, setup{limiter: func(c *client.Client) gateway.Limiter { return halvingLimiter{c} }})
+	if got := r.request(t, "GET", "/", free, nil).number(t, contract.HeaderLimit); got != 5 {
+		t.Fatalf("limit is %d, want 5", got)
+	}
+	if n := r.logs.count("the limiter decides by another policy"); n != 0 {
+		t.Errorf("warned %d times", n)
+	}
+}
+
+// An address that the gateway's file blocks is refused though nobody decides.
+func TestBlockedAddressInAnOutage(t *testing.T) {
+	p := testPolicy(t, "  - {sha256: "+policy.HashKey("ip:127.0.0.1")+", status: suspended}\n")
+	r := newRig(t, setup{config: func(c *gateway.Config) { c.Policy = p }, limiter: deadLimiter(t, client.FailOpen)})
+	for _, path := range []string{"/public", "/"} {
+		r.request(t, "GET", path, "", nil).wantError(t, contract.Forbidden)
+	}
+	if res := r.request(t, "GET", "/public", free, nil); res.status != 200 {
+		t.Errorf("with a key: status %d", res.status)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,11 @@ var (
 	errCeiling        = errors.New("the sync ceiling was reached")
 	errUploadTooLarge = errors.New("the upload is larger than the tier allows")
 )
+
+// ownHeaders are those that upstreams take for the gateway's word.
+var ownHeaders = []string{
+	LeaseHeader, contract.HeaderRequestID, "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+}
 
 // newTransport returns what calls an upstream. It takes no proxy from the
 // environment: the upstream is named, and near.
@@ -39,11 +45,17 @@ func (x *exchange) forward() {
 	ctx, cancel := context.WithCancelCause(x.request.Context())
 	defer cancel(nil)
 	x.ctx = ctx
-	x.ceiling.set(g.config.SyncCeiling, http.NewResponseController(x.out), func() { cancel(errCeiling) })
+	client := http.NewResponseController(x.out)
+	x.ceiling.set(g.config.SyncCeiling, client, func() { cancel(errCeiling) })
+	x.out.ctx = ctx
 
 	out := x.request.WithContext(ctx)
 	if r := x.request; r.Body != nil && r.Body != http.NoBody {
-		out.Body = x.newUpload(cancel)
+		x.out.upload = x.newUpload(cancel)
+		out.Body = x.out.upload
+		// Else net/http would throw away what is left of the upload when the upstream
+		// begins its answer, and hold the answer back until it has.
+		_ = client.EnableFullDuplex()
 	}
 	x.out.Header().Del(contract.HeaderRequestID) // it is set when the response begins
 	proxy := httputil.ReverseProxy{
@@ -62,6 +74,14 @@ func (x *exchange) forward() {
 func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 	in, out := pr.In.Header, pr.Out.Header
 	pr.SetURL(x.gateway.upstream)
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as it came: no rule of the gateway reads it
+	if !strings.EqualFold(out.Get("Upgrade"), "websocket") {
+		// Behind another protocol, such as h2c, are requests that nobody would count.
+		out.Del("Upgrade")
+		out.Del("Connection")
+		out.Del("Http2-Settings")
+	}
+	removeSpellings(out, ownHeaders...)
 	if contains(x.gateway.config.TrustedProxies, parseHop(pr.In.RemoteAddr)) {
 		out["X-Forwarded-For"] = in["X-Forwarded-For"] // to be appended to
 		pr.SetXForwarded()
@@ -73,7 +93,6 @@ func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 	} else {
 		pr.SetXForwarded()
 	}
-	removeLease(out)
 	if id := x.lease.ID(); id != "" {
 		out.Set(LeaseHeader, id)
 	}
@@ -105,7 +124,6 @@ func (x *exchange) fail(err error) {
 	switch {
 	case errors.Is(cause, errCeiling):
 		x.warn("sync ceiling reached", err)
-		x.out.Header().Set("Connection", "close") // it has deadlines now
 		x.refuse(contract.Error{Code: contract.SyncTimeoutUpgradeAsync}, 0)
 	case errors.Is(cause, errUploadTooLarge):
 		x.refuse(contract.Error{Code: contract.PayloadTooLarge}, 0)

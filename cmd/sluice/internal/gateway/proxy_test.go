@@ -38,6 +38,44 @@ func TestUpstreamRequest(t *testing.T) {
 	}
 }
 
+// A query passes byte for byte, also where Go's parser does not understand it.
+func TestQueryPassesAsItIs(t *testing.T) {
+	seen := make(chan string, 1)
+	r := newRig(t, setup{upstream: func(_ http.ResponseWriter, r *http.Request) { seen <- r.RequestURI }})
+	for _, uri := range []string{"/x?filter=a;b&z=1&a=2", "/x?q=100%&z=1&a=2", "/x?sig=%zz", "/x?b=1&a=%2f", "/x?", "/x"} {
+		conn := r.dial(t)
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConnection: close\r\n\r\n", uri, pro)
+		io.Copy(io.Discard, conn)
+		if got := <-seen; got != uri {
+			t.Errorf("%s arrived as %s", uri, got)
+		}
+	}
+}
+
+// What is the gateway's word, no client can say with underscores: a CGI or WSGI
+// server reads both spellings as one.
+func TestOwnHeadersHaveOneSpelling(t *testing.T) {
+	seen := make(chan http.Header, 1)
+	for _, trusted := range [][]netip.Prefix{nil, {netip.MustParsePrefix("127.0.0.1/32")}} {
+		r := newRig(t, setup{
+			config:   func(c *gateway.Config) { c.TrustedProxies = trusted },
+			upstream: func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header },
+		})
+		r.request(t, "POST", "/run", pro, nil, header{"X_Forwarded_For", "forged"}, header{"x_forwarded-for", "forged"},
+			header{"X_FORWARDED_HOST", "forged"}, header{"X-Forwarded_Proto", "forged"}, header{"X_Request_Id", "forged"},
+			header{"X_RateLimit_Lease", "forged"}, header{"X_Mine", "kept"})
+		h := <-seen
+		if s := fmt.Sprint(h); strings.Contains(s, "forged") || !strings.Contains(s, "kept") {
+			t.Errorf("trusted %v: the upstream got %v", trusted, h)
+		}
+		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id", gateway.LeaseHeader} {
+			if n := len(h.Values(name)); n != 1 {
+				t.Errorf("trusted %v: the upstream got %d of %s", trusted, n, name)
+			}
+		}
+	}
+}
+
 func TestTrustedProxyIsBelieved(t *testing.T) {
 	seen := make(chan http.Header, 1)
 	r := newRig(t, setup{
@@ -316,13 +354,13 @@ func TestWebSocket(t *testing.T) {
 				return
 			}
 			defer conn.Close()
-			fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\nX-RateLimit-Limit: 1\r\nX-RateLimit-Lease: %s\r\n\r\n",
+			fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-RateLimit-Limit: 1\r\nX-RateLimit-Lease: %s\r\n\r\n",
 				r.Header.Get(gateway.LeaseHeader))
 			io.Copy(conn, rw)
 		},
 	})
 	conn := r.dial(t)
-	fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", free)
+	fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n", free)
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)
 	if err != nil {

@@ -1,7 +1,11 @@
 package gateway
 
 import (
+	"bufio"
+	"context"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,8 +18,10 @@ type response struct {
 	http.ResponseWriter
 	requestID string
 	rateLimit contract.RateLimit
-	decided   time.Time // what rateLimit is counted from
-	status    int       // 0 until the final response has begun
+	decided   time.Time       // what rateLimit is counted from
+	status    int             // 0 until the final response has begun
+	upload    *upload         // of a request that was passed on; nil: it has no body
+	ctx       context.Context // of the exchange, once it is passed on
 }
 
 // Unwrap lets http.ResponseController reach what the client's writer can do.
@@ -28,6 +34,10 @@ func (w *response) WriteHeader(status int) {
 		strip(w.Header())
 	case w.status == 0:
 		w.dress()
+		if w.upload != nil && !w.upload.complete.Load() {
+			// What comes of the upload after the answer must never be read as a request.
+			w.Header().Set("Connection", "close")
+		}
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -38,6 +48,16 @@ func (w *response) Write(b []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
+}
+
+// Hijack gives up the connection, to be upgraded. It is closed when the exchange
+// ends: nothing else would reach a client that stops reading.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		context.AfterFunc(w.ctx, func() { _ = conn.Close() })
+	}
+	return conn, rw, err
 }
 
 // dress replaces what the headers say about limit, request and lease.
@@ -52,19 +72,20 @@ func (w *response) dress() {
 // strip removes the headers that only the gateway may write, but for Retry-After,
 // which an upstream's errors have of their own.
 func strip(h http.Header) {
-	removeLease(h)
+	removeSpellings(h, LeaseHeader)
 	h.Del(contract.HeaderLimit)
 	h.Del(contract.HeaderRemaining)
 	h.Del(contract.HeaderReset)
 	h.Del(contract.HeaderRequestID)
 }
 
-// removeLease removes LeaseHeader, also with underscores for hyphens: many
+// removeSpellings removes headers, also with underscores for hyphens: many
 // upstreams take the two for the same name.
-func removeLease(h http.Header) {
-	for name := range h {
-		if len(name) == len(LeaseHeader) && strings.EqualFold(strings.ReplaceAll(name, "_", "-"), LeaseHeader) {
-			delete(h, name)
+func removeSpellings(h http.Header, names ...string) {
+	for spelling := range h {
+		plain := strings.ReplaceAll(spelling, "_", "-")
+		if slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, plain) }) {
+			delete(h, spelling)
 		}
 	}
 }

@@ -90,8 +90,9 @@ func (t *routeTable) lookup(r *http.Request) (*Route, bool) {
 }
 
 // unambiguous reports whether a path means the same to the gateway and to any
-// upstream. Upstreams differ over dot segments and over separators that are
-// escaped; a path with these could slip past the route that it is meant for.
+// upstream. Upstreams differ over dot segments, over separators that are escaped,
+// and over what stands behind a semicolon, which some cut off; a path with these
+// could slip past the route that it is meant for.
 func unambiguous(u *url.URL) bool {
 	path := u.EscapedPath()
 	if !strings.HasPrefix(path, "/") {
@@ -99,9 +100,16 @@ func unambiguous(u *url.URL) bool {
 	}
 	for segment := range strings.SplitSeq(path, "/") {
 		s, err := url.PathUnescape(segment)
-		if err != nil || s == "." || s == ".." || strings.ContainsAny(s, `/\`+"\x00") {
+		if err != nil || s == "." || s == ".." || strings.ContainsAny(s, `/\;`+"\x00") {
 			return false
 		}
 	}
 	return true
+}
+
+// plainMethod reports whether a method means the same to the gateway and to any
+// upstream: many do not tell post from POST. Of CONNECT, ServeMux takes the path
+// as it is, doubled slashes too.
+func plainMethod(method string) bool {
+	return method == strings.ToUpper(method) && method != http.MethodConnect
 }

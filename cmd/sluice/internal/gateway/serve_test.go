@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -92,6 +93,46 @@ func TestStopCutsOffWhatDoesNotFinish(t *testing.T) {
 	}
 	if <-broke == nil {
 		t.Error("the client got an answer")
+	}
+}
+
+// A WebSocket whose client does not read is cut off too.
+func TestStopCutsOffAWebSocketThatIsNotRead(t *testing.T) {
+	stuck := make(chan struct{})
+	r := newRig(t, setup{
+		unserved: true,
+		config:   func(c *gateway.Config) { c.Routes = []gateway.Route{{Pattern: "GET /socket", Run: true}} },
+		upstream: func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+			for err == nil {
+				conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+				_, err = conn.Write(make([]byte, 1<<16))
+			}
+			close(stuck)
+			io.Copy(io.Discard, conn)
+		},
+	})
+	stop, done := r.served(t)
+	conn := r.dial(t)
+	fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", free)
+	<-stuck
+	stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Serve does not return")
+	}
+	if n := r.inUse(t, free); n != 0 {
+		t.Errorf("%d runs in use when Serve returned", n)
 	}
 }
 
