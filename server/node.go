@@ -340,7 +340,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	n.stop()
 	if n.cluster != nil {
 		if n.admin != nil {
-			_ = n.admin.Shutdown(ctx)
+			n.endAdmin(ctx)
 		}
 		if e := n.cluster.Close(ctx); err == nil {
 			err = e
@@ -352,6 +352,17 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	}
 	n.log.Info("stopped")
 	return err
+}
+
+// operatorsMost is how long operators' calls that are under way hold up that the node leaves.
+const operatorsMost = 3 * time.Second
+
+// endAdmin closes the port for operators. What is under way there is answered while the cluster can
+// still be asked, but who stalls must not keep the node from leaving in good order.
+func (n *Node) endAdmin(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, operatorsMost)
+	defer cancel()
+	_ = n.admin.Shutdown(ctx)
 }
 
 // The sweep looks at every key about every five seconds, or, if they are many or there is hardly room

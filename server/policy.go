@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"time"
@@ -21,18 +22,25 @@ const policyPoll = time.Second
 // turned to another, as a ConfigMap's is. Notifications would have to be asked for on each of those,
 // and do not come from every file system.
 type policyFile struct {
-	path string
-	read fs.FileInfo // of what was read last
-	last fs.FileInfo // at the last look
+	path   string
+	read   fs.FileInfo // of what was read last; nil: it could not be read
+	last   fs.FileInfo // at the last look
+	unread string      // why it could not be read; "": it could
 }
 
-// load reads the file.
+// load reads the file. One that cannot be read, as for want of rights or of descriptors, is read
+// again at the next look: what lets it be read need not change what the file system tells of it.
 func (f *policyFile) load() (*policy.Policy, error) {
 	info, err := os.Stat(f.path)
 	if err == nil { // else Load says what is wrong
 		f.read = info
 	}
-	return policy.Load(f.path)
+	p, err := policy.Load(f.path)
+	f.unread = ""
+	if wrong := (*policy.Error)(nil); err != nil && !errors.As(err, &wrong) {
+		f.read, f.unread = nil, err.Error()
+	}
+	return p, err
 }
 
 // changed looks at the file, and tells whether it is time to read it: it is another than was read,
@@ -78,9 +86,7 @@ func (n *Node) followPolicy(ctx context.Context) {
 			return
 		case <-ticker.C:
 			n.setting.Lock()
-			if n.policyFile.changed() {
-				n.reloadLocked()
-			}
+			n.lookLocked()
 			n.setting.Unlock()
 		}
 	}
@@ -94,11 +100,24 @@ func (n *Node) ReloadPolicy() {
 	}
 	n.setting.Lock()
 	defer n.setting.Unlock()
-	n.reloadLocked()
+	p, err := n.policyFile.load()
+	n.reloadedLocked(p, err)
 }
 
-func (n *Node) reloadLocked() {
-	p, err := n.policyFile.load()
+// lookLocked reads the policy file if it is time to. That it cannot be read is told once, as long
+// as it is for the same reason.
+func (n *Node) lookLocked() {
+	if !n.policyFile.changed() {
+		return
+	}
+	told := n.policyFile.unread
+	if p, err := n.policyFile.load(); err == nil || err.Error() != told {
+		n.reloadedLocked(p, err)
+	}
+}
+
+// reloadedLocked goes by what was read, and tells what came of it.
+func (n *Node) reloadedLocked(p *policy.Policy, err error) {
 	switch {
 	case err != nil:
 		n.metrics.Reloaded(metrics.Refused)

@@ -60,17 +60,10 @@ func openGuards(c *Config) (g guards, err error) {
 			return g, err
 		}
 	}
-	for _, inner := range []*secure.Guard{g.peer, g.admin} {
-		for _, outer := range []*secure.Guard{g.grpc, g.http} {
-			if len(inner.Allow) == 0 && inner.SharesAuthority(outer) {
-				return g, fmt.Errorf("%s: its authority signs the callers of %s too, who could come in: name those that are allowed", inner.Name, outer.Name)
-			}
-		}
-	}
-	return g, nil
+	return g, secure.KeepApart([]*secure.Guard{g.peer, g.admin}, []*secure.Guard{g.grpc, g.http})
 }
 
-// watch has each guard read its files again, until ctx ends.
+// watchPorts has each guard read its files again, until ctx ends.
 func (n *Node) watchPorts(ctx context.Context) {
 	for _, g := range []*secure.Guard{n.guards.grpc, n.guards.http, n.guards.peer, n.guards.admin, n.guards.tokens} {
 		if g != nil {

@@ -3,6 +3,7 @@ package contract
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -105,4 +106,10 @@ func ValidRequestID(id string) bool {
 		}
 	}
 	return true
+}
+
+// TellsKey reports whether a request id holds an API key, which may reach no log: be it all that it
+// is, or, of a key that has eight bytes at least and is not in there by chance, among other things.
+func TellsKey(id, key string) bool {
+	return key != "" && (id == key || len(key) >= 8 && strings.Contains(id, key))
 }

@@ -156,3 +156,23 @@ func FuzzValidRequestID(f *testing.F) {
 		}
 	})
 }
+
+// A request id may not be, or have in it, the key that it is sent with; short keys are in many ids by
+// chance.
+func TestTellsKey(t *testing.T) {
+	for _, c := range []struct {
+		id, key string
+		want    bool
+	}{
+		{"sk_live_1", "sk_live_1", true},
+		{"of-sk_live_1.2", "sk_live_1", true},
+		{"k", "k", true},
+		{"a-task", "k", false},
+		{"req-1", "sk_live_1", false},
+		{"req-1", "", false},
+	} {
+		if got := TellsKey(c.id, c.key); got != c.want {
+			t.Errorf("%q of %q: %v", c.id, c.key, got)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"time"
 
 	"github.com/overten/sluice/server/admin/statusz"
 )
@@ -13,7 +14,7 @@ import (
 // either hands calls of gRPC to gRPC, and all others to pages.
 func (s *Server) either(pages http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		if isRPC(r) {
 			s.grpc.ServeHTTP(w, r)
 			return
 		}
@@ -22,6 +23,22 @@ func (s *Server) either(pages http.Handler) http.Handler {
 		defer cancel()
 		defer context.AfterFunc(s.draining, cancel)()
 		pages.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+func isRPC(r *http.Request) bool {
+	return r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+}
+
+// timely gives a body that long to arrive, whoever sends it: net/http reads also what no handler
+// asks for, and who stalls would otherwise keep the connection for ever. Without a body there is
+// no deadline, as it would end the request when it passes; and the streams of gRPC last longer.
+func timely(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != http.NoBody && !isRPC(r) {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // never fails: w is the server's
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -24,6 +24,8 @@ const (
 	maxMessage = 64 << 10 // bytes of a request
 	maxStreams = 64       // concurrent calls of one connection
 	maxHeader  = 16 << 10 // bytes of a request's header
+
+	bodyTime = 10 * time.Second // for the body of a request that is not gRPC
 )
 
 // Config says what a Server serves. All fields up to Log are required.
@@ -34,11 +36,10 @@ type Config struct {
 	Hasher     limiter.Hasher
 	Policy     *policy.Policy // at first: see SetPolicy
 	Log        *slog.Logger
-	Metrics    http.Handler        // what Prometheus collects from; nil: there is nothing
-	Page       *statusz.Node       // what the page of the node shows of it; nil: there is no page
-	NotReady   func() string       // why no calls should be sent to the node; "": they should. nil: always ""
-	Options    []grpc.ServerOption // further ones; may be nil
-	Guard      *secure.Guard       // who may come; nil: everybody
+	Metrics    http.Handler  // what Prometheus collects from; nil: there is nothing
+	Page       *statusz.Node // what the page of the node shows of it; nil: there is no page
+	NotReady   func() string // why no calls should be sent to the node; "": they should. nil: always ""
+	Guard      *secure.Guard // who may come; nil: everybody
 }
 
 // A Server serves operators on one port: gRPC, with reflection, and HTTP.
@@ -55,12 +56,7 @@ func NewServer(c Config) *Server {
 	s := new(Server)
 	s.draining, s.drain = context.WithCancel(context.Background())
 	guard := guard{log: c.Log}
-	options := append([]grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.UnaryInterceptor(guard.unary),
-		grpc.StreamInterceptor(s.endStream),
-	}, c.Options...)
-	s.grpc = grpc.NewServer(options...)
+	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.UnaryInterceptor(guard.unary), grpc.StreamInterceptor(s.endStream))
 	s.service = &service{node: c.Node, partitions: c.Partitions, cluster: c.Cluster, hasher: c.Hasher, log: c.Log}
 	s.SetPolicy(c.Policy)
 	adminv1.RegisterAdminServiceServer(s.grpc, s.service)
@@ -75,6 +71,7 @@ func NewServer(c Config) *Server {
 	s.http.Protocols.SetHTTP2(true)
 	s.http.Protocols.SetUnencryptedHTTP2(true)
 	securehttp.Protect(s.http, c.Guard, "/livez", "/readyz")
+	s.http.Handler = timely(s.http.Handler)
 	return s
 }
 

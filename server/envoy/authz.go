@@ -43,12 +43,13 @@ func (s *authz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 		ask.Cost = &units
 	}
 	headers := headersIn(of.GetRequest().GetHttp())
+	ask.Key = contract.APIKey(joined(headers, "authorization"), joined(headers, "x-api-key"))
 	id := headers["x-request-id"]
-	if !contract.ValidRequestID(id) {
+	if !contract.ValidRequestID(id) || contract.TellsKey(id, ask.Key) {
 		id = rand.Text()
 	}
 	d := unknownKey
-	if ask.Key = contract.APIKey(headers["authorization"], headers["x-api-key"]); ask.Key != "" {
+	if ask.Key != "" {
 		answer, err := s.limiter.Check(passOn(ctx, headers, id), ask)
 		if err != nil {
 			return nil, err
@@ -105,6 +106,18 @@ func codeOf(c contract.Code) codes.Code {
 		return codes.Unavailable
 	}
 	return codes.PermissionDenied
+}
+
+// joined returns the headers of a name as one, by which a key that comes twice is none. _ is as good as
+// - in a name: behind CGI and its like both are one, and the API might take the one that was not counted.
+func joined(headers map[string]string, name string) string {
+	var all []string
+	for n, value := range headers {
+		if strings.EqualFold(strings.ReplaceAll(n, "_", "-"), name) {
+			all = append(all, value)
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 // headersIn returns a request's headers by their names in lower case, in whichever of its two forms

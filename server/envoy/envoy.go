@@ -5,6 +5,7 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -82,10 +83,7 @@ func options(h http.Header) (all []*corev3.HeaderValueOption) {
 		})
 	}
 	slices.SortFunc(all, func(a, b *corev3.HeaderValueOption) int {
-		if a.GetHeader().GetKey() < b.GetHeader().GetKey() {
-			return -1
-		}
-		return 1
+		return strings.Compare(a.GetHeader().GetKey(), b.GetHeader().GetKey())
 	})
 	return all
 }

@@ -103,7 +103,7 @@ func (s *Server) endLease(w http.ResponseWriter, r *http.Request) {
 // read reads what the headers and the query ask. The error is one line for the caller; beside it
 // is what could be read.
 func (s *Server) read(r *http.Request) (*asked, error) {
-	a := &asked{key: contract.APIKey(joined(r.Header["Authorization"]), joined(r.Header["X-Api-Key"])), ttl: defaultTTL}
+	a := &asked{key: shownKey(r.Header), ttl: defaultTTL}
 	if err := a.readQuery(r.URL.Query()); err != nil {
 		return a, err
 	}
@@ -121,8 +121,22 @@ func (s *Server) read(r *http.Request) (*asked, error) {
 	return a, nil
 }
 
-// joined returns headers of one name as one, by which a key that comes twice is none.
-func joined(values []string) string { return strings.Join(values, ",") }
+// shownKey returns the key that the headers show, "" if they show none that counts.
+func shownKey(h http.Header) string {
+	return contract.APIKey(joined(h, "Authorization"), joined(h, "X-Api-Key"))
+}
+
+// joined returns the headers of a name as one, by which a key that comes twice is none. _ is as good as
+// - in a name: behind CGI and its like both are one, and the API might take the one that was not counted.
+func joined(h http.Header, name string) string {
+	var all []string
+	for n, values := range h {
+		if strings.EqualFold(strings.ReplaceAll(n, "_", "-"), name) {
+			all = append(all, values...)
+		}
+	}
+	return strings.Join(all, ",")
+}
 
 // readQuery reads the query, which is the gateway's: its client's is in X-Forwarded-Uri.
 func (a *asked) readQuery(q url.Values) error {

@@ -21,25 +21,39 @@ import (
 const TokenHeader = "X-Sluice-Token" //nolint:gosec // the name of a header
 
 // around is around every request: it has a request id, which the limiter gets and the caller is
-// told, the time to decide is bounded, nothing is cached, and a panic becomes an error.
+// told, nothing is cached, and a panic becomes an error.
 func (s *Server) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(contract.HeaderRequestID)
-		if !contract.ValidRequestID(id) {
-			id = rand.Text()
-		}
-		w.Header().Set(contract.HeaderRequestID, id)
+		r = identify(w, r, shownKey(r.Header))
 		w.Header().Set("Cache-Control", "no-store")
-		ctx, cancel := context.WithTimeout(metadata.NewIncomingContext(r.Context(), passedOn(r.Header, id)), decideTime)
-		defer cancel()
 		defer func() {
 			if p := recover(); p != nil {
-				s.Log.Error("panic", "path", r.URL.Path, "request_id", id, "panic", p, "stack", string(debug.Stack()))
+				s.Log.Error("panic", "path", r.URL.Path, "request_id", w.Header().Get(contract.HeaderRequestID), "panic", p, "stack", string(debug.Stack()))
 				contract.WriteError(w, contract.Error{Code: contract.InternalError})
 			}
 		}()
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, r)
 	})
+}
+
+// identify gives a request that asks about a key its id: the caller's own, unless that is not valid or
+// holds the key, which no log may tell.
+func identify(w http.ResponseWriter, r *http.Request, key string) *http.Request {
+	id := r.Header.Get(contract.HeaderRequestID)
+	if !contract.ValidRequestID(id) || contract.TellsKey(id, key) {
+		id = rand.Text()
+	}
+	w.Header().Set(contract.HeaderRequestID, id)
+	return r.WithContext(metadata.NewIncomingContext(r.Context(), passedOn(r.Header, id)))
+}
+
+// inTime bounds the time to decide what a request's headers ask.
+func inTime(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), decideTime)
+		defer cancel()
+		next(w, r.WithContext(ctx))
+	}
 }
 
 // passedOn is the metadata that the limiter gets of a request: its id, and the trace that it

@@ -30,14 +30,21 @@ func millis(n uint32) time.Duration { return time.Duration(n) * time.Millisecond
 func seconds(ms uint32) int64 { return (int64(ms) + 999) / 1000 }
 
 // setFields writes RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers-11 has
-// them: an item for each window, named by its length.
+// them: an item for each window, named by its length. It tells lengths in whole seconds only: of others
+// the name alone tells.
 func setFields(h http.Header, d *sluicev1.Decision) {
 	var policy, state httpsfv.List
 	for _, w := range d.GetWindows() {
-		name := strconv.FormatInt(seconds(w.GetPerMs()), 10) + "s"
+		whole := w.GetPerMs()%1000 == 0
+		name := strconv.FormatUint(uint64(w.GetPerMs()), 10) + "ms"
+		if whole {
+			name = strconv.FormatInt(seconds(w.GetPerMs()), 10) + "s"
+		}
 		p, r := httpsfv.NewItem(name), httpsfv.NewItem(name)
 		p.Params.Add("q", int64(w.GetLimit()))
-		p.Params.Add("w", seconds(w.GetPerMs()))
+		if whole {
+			p.Params.Add("w", seconds(w.GetPerMs()))
+		}
 		r.Params.Add("r", int64(w.GetRemaining()))
 		r.Params.Add("t", seconds(w.GetResetAfterMs()))
 		policy, state = append(policy, p), append(state, r)

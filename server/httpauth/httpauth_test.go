@@ -190,6 +190,62 @@ func TestAuth(t *testing.T) {
 	}
 }
 
+// Behind CGI and its like X_Api_Key is X-Api-Key: a client once had a key of its choice counted, and
+// another taken.
+func TestUnderscoresMakeNoOtherHeader(t *testing.T) {
+	r := start(t, nil)
+	for _, name := range []string{"X_Api_Key", "X-Api_key", "x_api-key"} {
+		r.auth("", "X-Api-Key", "throwaway", name, key).wants(t, 401, noSuchKey)
+		r.auth("", "Authorization", "Bearer throwaway", name, key).wants(t, 401, noSuchKey)
+		r.auth("", "Authorization", "Bearer one"+name, name, "one"+name).wants(t, 200, "")
+	}
+	r.auth("", "X-Api-Key", "throwaway").wants(t, 200, "", "X-RateLimit-Remaining", "1")
+}
+
+// A request id that holds the key was once logged, and so was the key.
+func TestNoLogTellsAKeyThatIsSentAsRequestID(t *testing.T) {
+	log := new(logText)
+	r := start(t, func(c *server.Config) {
+		c.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	for _, id := range []string{key, "request-of-" + key + ".1"} {
+		for range 3 {
+			if a := r.auth("", "X-Api-Key", key, "X-Request-Id", id); strings.Contains(a.header.Get("X-Request-Id"), key) {
+				t.Errorf("%s: the id is %q", id, a.header.Get("X-Request-Id"))
+			}
+			if a, _ := r.post("/v1/check", `{"key": "`+key+`"}`, "X-Request-Id", id); strings.Contains(a.header.Get("X-Request-Id"), key) {
+				t.Errorf("%s: the id of JSON is %q", id, a.header.Get("X-Request-Id"))
+			}
+			r.wait(2 * time.Second) // each denial is due to be logged
+		}
+		r.auth("?lease=1", "X-Api-Key", key, "X-Request-Id", id)
+		r.post("/v1/acquire", `{"key": "`+key+`", "run_id": "r", "ttl_ms": 30000}`, "X-Request-Id", id)
+	}
+	r.wait(2 * time.Second)
+	r.post("/v1/check", `{"key": "`+key+`"}`, "X-Request-Id", "req-9")
+	if text := log.String(); strings.Contains(text, key) || !strings.Contains(text, "msg=denied") || !strings.Contains(text, "request_id=req-9") {
+		t.Errorf("the log tells the key, or not of denials: %s", text)
+	}
+}
+
+// logText is a log that may be read while it is written.
+type logText struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func TestTierAndCostCountFromTrustedCallersOnly(t *testing.T) {
 	r := start(t, nil)
 	r.auth("", "X-Api-Key", key, "X-Sluice-Tier", "pro", "X-Sluice-Cost", "0").wants(t, 200, "", "X-RateLimit-Limit", "2", "X-RateLimit-Remaining", "1")
@@ -244,6 +300,24 @@ func TestFullTableIsDeniedWithAWait(t *testing.T) {
 func TestIETFHeaders(t *testing.T) {
 	r := start(t, func(c *server.Config) { c.HTTPFields = true })
 	r.auth("", "X-Api-Key", key).wants(t, 200, "", "RateLimit-Policy", `"60s";q=2;w=60`, "RateLimit", `"60s";r=1;t=60`)
+}
+
+// A window of 500 ms was once told as one of a second, beside one that is.
+func TestIETFHeadersOfWindowsThatAreNoWholeSeconds(t *testing.T) {
+	for windows, want := range map[string][2]string{
+		"{limit: 5, per: 500ms}, {limit: 8, per: 1s}":    {`"500ms";q=5, "1s";q=8;w=1`, `"500ms";r=4;t=1, "1s";r=7;t=1`},
+		"{limit: 5, per: 1500ms}, {limit: 8, per: 2s}":   {`"1500ms";q=5, "2s";q=8;w=2`, `"1500ms";r=4;t=2, "2s";r=7;t=2`},
+		"{limit: 5, per: 10s}, {limit: 8, per: 10500ms}": {`"10s";q=5;w=10, "10500ms";q=8`, `"10s";r=4;t=10, "10500ms";r=7;t=11`},
+	} {
+		r := start(t, func(c *server.Config) {
+			p, err := policy.Parse([]byte("tiers: {free: {windows: [" + windows + "], concurrent: 1}}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.HTTPFields, c.Policy = true, p
+		})
+		r.auth("", "X-Api-Key", key).wants(t, 200, "", "RateLimit-Policy", want[0], "RateLimit", want[1])
+	}
 }
 
 func TestLeaseOverForwardAuth(t *testing.T) {

@@ -37,7 +37,12 @@ func asJSON[M any, P message[M], R proto.Message](
 			contract.WriteError(w, *e)
 			return
 		}
-		resp, err := method(r.Context(), req)
+		if of, ok := any(req).(interface{ GetKey() string }); ok {
+			r = identify(w, r, of.GetKey())
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), decideTime) // which the upload does not use up
+		defer cancel()
+		resp, err := method(ctx, req)
 		if err != nil {
 			contract.WriteError(w, s.failure(w, err))
 			return

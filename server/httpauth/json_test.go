@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -164,6 +167,49 @@ func TestOpenAPIDescribesWhatIsServed(t *testing.T) {
 	if a := r.do(http.MethodGet, "/v1/openapi.yaml", ""); a.body != string(b) {
 		t.Error("another file is served")
 	}
+}
+
+// The time that a body takes to arrive was once taken from the node's to decide, and told as its
+// failure.
+func TestASlowBodyTakesNoTimeToDecide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left time.Duration
+		handler := httpauth.NewServer(httpauth.Config{Limiter: untilDeadline{left: &left}, Log: slog.New(slog.DiscardHandler)}).Handler()
+		body, caller := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(caller, `{"key": `)
+			<-time.After(1300 * time.Millisecond)
+			_, _ = io.WriteString(caller, `"a"}`)
+			_ = caller.Close()
+		}()
+		w := httptest.NewRecorder()
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/check", body)
+		req.Header.Set("Content-Type", "application/json")
+		handler.ServeHTTP(w, req)
+		if w.Code != 200 || left != time.Second {
+			t.Errorf("%v are left to decide, and the answer is %d %s; want 1s and 200", left, w.Code, w.Body)
+		}
+		left = 0
+		req = httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/auth", nil)
+		req.Header.Set("X-Api-Key", key)
+		handler.ServeHTTP(httptest.NewRecorder(), req)
+		if left != time.Second {
+			t.Errorf("%v are left to decide what headers ask, want 1s", left)
+		}
+	})
+}
+
+// untilDeadline is a limiter that notes how long it may take.
+type untilDeadline struct {
+	httpauth.Limiter
+	left *time.Duration
+}
+
+func (u untilDeadline) Check(ctx context.Context, _ *sluicev1.CheckRequest) (*sluicev1.CheckResponse, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		*u.left = time.Until(deadline)
+	}
+	return new(sluicev1.CheckResponse), ctx.Err()
 }
 
 // undecided is a limiter that cannot decide.

@@ -73,9 +73,9 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/auth", s.auth)
-	mux.HandleFunc("POST /v1/auth", s.auth)
-	mux.HandleFunc("DELETE /v1/leases/{id}", s.endLease)
+	mux.HandleFunc("GET /v1/auth", inTime(s.auth))
+	mux.HandleFunc("POST /v1/auth", inTime(s.auth))
+	mux.HandleFunc("DELETE /v1/leases/{id}", inTime(s.endLease))
 	mux.HandleFunc("POST /v1/check", asJSON(s, s.Limiter.Check, decidedHeaders))
 	mux.HandleFunc("POST /v1/acquire", asJSON(s, s.Limiter.Acquire, acquiredHeaders))
 	mux.HandleFunc("POST /v1/renew", asJSON(s, s.Limiter.Renew, nil))

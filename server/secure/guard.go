@@ -25,6 +25,7 @@ type Guard struct {
 	protocols []string
 	log       *slog.Logger
 	current   atomic.Pointer[material]
+	border    *border       // what it keeps to; nil: none. See KeepApart
 	epoch     atomic.Uint64 // grows when what was found of callers is to be looked into again
 	failed    [4][]byte     // files that were found wrong; the watching goroutine's
 	complaint string        // what was logged last; the watching goroutine's
@@ -55,6 +56,13 @@ func (g *Guard) take(raw [4][]byte) error {
 	}
 	if m.certificate != nil {
 		m.server = g.serverConfig(m)
+	}
+	if g.border != nil {
+		g.border.mu.Lock()
+		defer g.border.mu.Unlock()
+		if err := g.border.crossed(g, m); err != nil {
+			return err
+		}
 	}
 	g.current.Store(m)
 	g.epoch.Add(1)
@@ -98,19 +106,14 @@ func (g *Guard) reload() {
 			g.log.Info("certificates and tokens were read again", "port", g.Name)
 			return
 		}
-		g.failed = raw
+		if g.failed = raw; errors.Is(err, errShared) {
+			g.failed = [4][]byte{} // the same files may be good once the other port's have changed
+		}
 	}
 	if what := err.Error(); what != g.complaint {
 		g.complaint = what
 		g.log.Warn("the new certificates or tokens are of no use: the old ones stay", "port", g.Name, "error", what)
 	}
-}
-
-// SharesAuthority tells whether both ports ask for certificates that the same file's authority
-// signs: who may come to one could come to the other, were it not for names that are allowed.
-func (g *Guard) SharesAuthority(with *Guard) bool {
-	a, b := g.current.Load(), with.current.Load()
-	return g.CA != "" && with.CA != "" && a.authorities.Equal(b.authorities)
 }
 
 // TLS is what a server of the port is to use, nil if it is to speak plain text. Every

@@ -57,6 +57,16 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite says that nothing more comes. net/http does so after it has refused a request of which it has
+// not read all: closed at once, the connection would take the refusal along.
+func (c *counted) CloseWrite() error {
+	of, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return fmt.Errorf("a %T has no end of its own for what is written", c.Conn)
+	}
+	return of.CloseWrite()
+}
+
 // SyscallConn lets the system be asked about the connection, as how much of it its client has not
 // received.
 func (c *counted) SyscallConn() (syscall.RawConn, error) {

@@ -6,9 +6,11 @@ import (
 	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // material is what the files of a port held at one time. It does not change.
@@ -16,6 +18,7 @@ type material struct {
 	raw         [4][]byte // the files, in the order of Port.files
 	certificate *tls.Certificate
 	authorities *x509.CertPool
+	roots       []*x509.Certificate // those in authorities
 	tokens      [][sha256.Size]byte
 	server      *tls.Config
 }
@@ -59,9 +62,12 @@ func (p *Port) parse(raw [4][]byte) (*material, error) {
 		m.certificate = &pair
 	}
 	if p.CA != "" {
-		m.authorities = x509.NewCertPool()
-		if !m.authorities.AppendCertsFromPEM(raw[2]) {
+		if m.roots = parseRoots(raw[2]); len(m.roots) == 0 {
 			return nil, fmt.Errorf("%s holds no certificate in PEM", p.CA)
+		}
+		m.authorities = x509.NewCertPool()
+		for _, c := range m.roots {
+			m.authorities.AddCert(c)
 		}
 	}
 	if p.TokenFile != "" {
@@ -71,6 +77,33 @@ func (p *Port) parse(raw [4][]byte) (*material, error) {
 		}
 	}
 	return m, nil
+}
+
+// parseRoots reads the certificates of authorities in PEM. What is anything else is passed over, as
+// [x509.CertPool.AppendCertsFromPEM] does.
+func parseRoots(b []byte) (roots []*x509.Certificate) {
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			return roots
+		}
+		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
+			continue
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			roots = append(roots, c)
+		}
+	}
+}
+
+// sharesAuthority tells whether one authority signs callers that both ask for. One that was renewed with
+// its key is the same.
+func (m *material) sharesAuthority(with *material) bool {
+	return slices.ContainsFunc(m.roots, func(a *x509.Certificate) bool {
+		return slices.ContainsFunc(with.roots, func(b *x509.Certificate) bool {
+			return bytes.Equal(a.RawSubjectPublicKeyInfo, b.RawSubjectPublicKeyInfo)
+		})
+	})
 }
 
 // parseTokens reads tokens, one a line. Empty lines, and what begins with #, are passed over.
