@@ -253,11 +253,11 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 	})
 }
 
-// remember remembers what was answered to a call that was asked then. What the answer says
-// of time counts from there: it may have been long on its way.
+// remember remembers what was just answered to a call that was asked then: it may have been long
+// on its way.
 func (n *Node) remember(c *peer.Call, a peer.Answer, asked limiter.Instant) {
 	if c.Kind == peer.Check && !c.Explain && a.Err == nil && !a.Unknown {
-		n.denials.note(denialKey{c.Key, c.Tier, c.Cost}, a.Decision, asked)
+		n.denials.note(denialKey{c.Key, c.Tier, c.Cost}, a.Decision, asked, n.Clock())
 	}
 }
 

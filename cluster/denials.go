@@ -33,14 +33,17 @@ type denialKey struct {
 
 type denial struct {
 	limiter.Decision
-	at, until limiter.Instant
+	came  limiter.Instant // when the answer did: its waits are told from then
+	until limiter.Instant // how long it is repeated
 }
 
 func (d *denials) shard(k limiter.Key) *denialShard { return &d.shards[k.Partition%denialShards] }
 
-// note remembers a decision that another node took, not before it was asked, if it is a denial
-// that waiting helps.
-func (d *denials) note(k denialKey, of limiter.Decision, asked limiter.Instant) {
+// note remembers a decision that another node took between when it was asked and when its answer
+// came, if it is a denial that waiting helps. It is repeated no longer than if it was taken at once,
+// so that no key is denied that has its room again; its waits are told as if it was taken last, so
+// that whoever waits as long has waited long enough.
+func (d *denials) note(k denialKey, of limiter.Decision, asked, came limiter.Instant) {
 	if of.Reason != limiter.ReasonRateLimited || of.RetryAfter <= 0 || of.Exactness == limiter.Degraded {
 		return
 	}
@@ -50,7 +53,7 @@ func (d *denials) note(k denialKey, of limiter.Decision, asked limiter.Instant) 
 	if s.of == nil || len(s.of) >= denialsEach {
 		s.of = make(map[denialKey]denial)
 	}
-	s.of[k] = denial{of, asked, asked.Add(min(of.RetryAfter, denialMost))}
+	s.of[k] = denial{of, came, asked.Add(min(of.RetryAfter, denialMost))}
 }
 
 // forget forgets all.
@@ -76,7 +79,7 @@ func (d *denials) find(k denialKey, now limiter.Instant) (limiter.Decision, bool
 		delete(s.of, k)
 		return limiter.Decision{}, false
 	}
-	passed := now.Sub(known.at).Truncate(time.Millisecond)
+	passed := max(now.Sub(known.came), 0).Truncate(time.Millisecond) // who asks may have read the clock before
 	known.RetryAfter -= passed
 	known.Reset = max(known.Reset-passed, 0)
 	return known.Decision, true

@@ -214,9 +214,9 @@ func (rs *readings) decide(cost Cost, d *Decision) {
 // count adds units that are admitted, and brings the readings up to date. No window
 // that the partition has seen has a limit above largest. There must be a record.
 func (rs *readings) count(cost Cost, largest uint32) {
-	newest, form := rs.h.newest, rs.h.form()
+	newest, form, entries := rs.h.newest, rs.h.form(), rs.h.entries()
 	rs.h.add(uint32(cost), rs.tier.quantum, rs.now)
-	if trimmed := rs.h.trim(largest); trimmed || rs.sliver || rs.h.newest < newest || rs.h.form() != form {
+	if trimmed := rs.h.trim(largest); trimmed || rs.sliver || rs.h.newest < newest || rs.h.form() != form || rs.h.entries() < entries {
 		rs.read()
 		return
 	}

@@ -52,7 +52,8 @@
 // # Accuracy
 //
 // Rounding errs in one direction: a hit may expire late, by less than a millisecond for
-// limits up to 10,000 and by less than a thousandth of the period beyond, never early. A
+// limits up to 10,000 and by less than a thousandth of the period beyond, never early; by
+// about as much once a history has had a million entries, and was thinned. A
 // wait is rounded up to the millisecond; waiting exactly that long admits the request,
 // and a millisecond less does not.
 package limiter

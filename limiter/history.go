@@ -228,7 +228,8 @@ func (h *history) dropInline(k, n, base uint32) {
 }
 
 // add counts units that are admitted at now under the given quantum. Nothing that
-// is in the history may have expired for its horizon.
+// is in the history may have expired for its horizon. If it has as many entries as it may,
+// it is thinned before, as on every copy.
 func (h *history) add(units uint32, quantum int64, now Instant) {
 	tick := now.ceilMillis()
 	if quantum > 1 {
@@ -238,6 +239,10 @@ func (h *history) add(units uint32, quantum int64, now Instant) {
 	if n == 0 {
 		h.start(tick, units, now)
 		return
+	}
+	if n >= maxEntries {
+		h.thin()
+		n = h.entries()
 	}
 	if tick < h.newest {
 		if h.form() == single {

@@ -2,6 +2,8 @@ package limiter
 
 import (
 	"encoding/binary"
+	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -33,16 +35,32 @@ func (h *history) tell(p *past, since Instant) {
 			from++
 		}
 	}
-	before := h.unitsBefore(from)
+	p.entries = slices.Grow(p.entries, int(n-from))
+	before, base, mask := h.unitsBefore(from), h.base(), h.mask()
 	for i := from; i < n; i++ {
-		cum := h.units(i)
-		p.add(entry{h.newest - h.age(i), min(cum-before, MaxLimit)})
-		before = cum
+		tick, cum := h.cell(i) // once: it may be far away
+		units := (cum - base) & mask
+		p.add(entry{h.newest - int64((uint32(h.newest)-tick)&mask), min(units-before, MaxLimit)})
+		before = units
 	}
 }
 
-// rebuild makes h tell p.
+// maxEntries bounds the entries of a history: to look through them holds its partition up.
+const maxEntries = 1_000_000
+
+// thin makes room in a history that has as many entries as it may.
+func (h *history) thin() {
+	var p past
+	h.tell(&p, 0)
+	p.thin()
+	h.rebuild(&p)
+}
+
+// rebuild makes h tell p, thinned if that has more entries than a history may.
 func (h *history) rebuild(p *past) {
+	if len(p.entries) > maxEntries {
+		p.thin()
+	}
 	h.dropFront(h.entries())
 	h.clear()
 	h.horizon = uint32(p.horizon)
@@ -109,6 +127,24 @@ func (p *past) settle() {
 		p.last = max(p.last, millis(p.entries[n-2].tick))
 	}
 	p.last = min(p.last, millis(p.entries[n-1].tick))
+}
+
+// thin tells old ticks apart less finely, by less than a thousandth of their ages: of however many
+// entries it leaves less than fifty thousand. A tick moves on, so that no unit leaves a window early;
+// to multiples of a power of two, so that it moves no further by being thinned again. What
+// is recent stays as it is: shorter windows see none of it.
+func (p *past) thin() {
+	all := p.entries
+	newest := all[len(all)-1].tick
+	p.entries = all[:0]
+	for _, e := range all {
+		if fine := uint64(newest-e.tick) / 1000; fine > 1 {
+			to := int64(1) << (bits.Len64(fine) - 1)
+			e.tick = (e.tick + to - 1) &^ (to - 1)
+		}
+		p.add(e)
+	}
+	p.settle()
 }
 
 // unite returns what either of two pasts tells: their entries in the order of their ticks.

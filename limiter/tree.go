@@ -106,6 +106,10 @@ func (h *history) makeRoom(pos uint32) {
 	copy(h.chunks.at(h.words[lastWord])[at:], h.words[tailWord:tailWord+tailWords])
 }
 
+// One branch of the highest tree has room for the largest history. So none grows higher: it would
+// have a whole branch behind the one with the head.
+const _ = uint(chunkWords/2<<(fanBits*(maxDepth-1)) - maxEntries)
+
 // extend makes sure that the tree has a leaf for position pos, which is at most
 // the one behind the last.
 func (h *history) extend(pos uint32) {

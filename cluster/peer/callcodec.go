@@ -2,6 +2,7 @@ package peer
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -43,7 +44,10 @@ func (q *questions) parseWire(b []byte) error {
 	}); err != nil {
 		return err
 	}
-	q.calls = make([]asked, 0, n)
+	if n > maxAwaited {
+		return errCalls
+	}
+	q.calls = make([]asked, 0, min(n, len(b)/leastCall))
 	var tier string // mostly the same as of the call before
 	return fields(b, func(num protowire.Number, value uint64, bytes []byte) (err error) {
 		switch {
@@ -67,6 +71,16 @@ func (q *questions) parseWire(b []byte) error {
 func callBytes(c *Call) int {
 	return 160 + len(c.Tier) + len(c.RunID) + len(c.TaskID) + len(c.RequestID)
 }
+
+// leastCall is no more than what a call of ours takes on the wire: of a message that anybody may send,
+// before it has said who it is, room is made for no more calls than it can hold.
+const leastCall = 24
+
+// A node asks no more before it has answers.
+var (
+	errCalls   = fmt.Errorf("calls: are more than %d", maxAwaited)
+	errAnswers = fmt.Errorf("answers: are more than %d", maxAwaited)
+)
 
 // maxCall is the longest call that is forwarded, far above what any of ours takes.
 const maxCall = 64 << 10
@@ -223,6 +237,8 @@ func (a *answers) parseWire(b []byte) error {
 		case bytes == nil:
 		case num == 1:
 			a.hello, err = parseHello(bytes)
+		case num == 2 && len(a.answers) == maxAwaited:
+			err = errAnswers
 		case num == 2:
 			a.answers = append(a.answers, answered{})
 			err = a.answers[len(a.answers)-1].parse(bytes)

@@ -12,7 +12,7 @@ import (
 const (
 	pieceBytes = 256 << 10 // of a letter, or of letters that share a message: about
 	maxLetter  = 256 << 20 // bytes; a larger one cannot be sent
-	maxWaiting = 64 << 20  // bytes that wait in a queue, unless it is one letter
+	maxWaiting = 64 << 20  // bytes that wait in a queue, beside one letter that is larger
 	maxLetters = 16_384    // that wait in a queue
 )
 
@@ -33,7 +33,37 @@ type outbox struct {
 // queue is letters in order. A full one leaves the other its room.
 type queue struct {
 	letters []letter
-	bytes   int
+	bytes   int  // of all but the one that is larger than may wait
+	huge    bool // there is such a one
+}
+
+// put queues the letter, if there is room. What a state takes is not counted against what follows
+// it: else a partition above the bound that is asked for could never be copied.
+func (q *queue) put(l letter) bool {
+	switch {
+	case l.bytes > maxLetter || len(q.letters) >= maxLetters:
+		return false
+	case l.bytes > maxWaiting:
+		if q.huge {
+			return false
+		}
+		q.huge = true
+	case q.bytes+l.bytes > maxWaiting:
+		return false
+	default:
+		q.bytes += l.bytes
+	}
+	q.letters = append(q.letters, l)
+	return true
+}
+
+// written gives the room of a letter back that was taken out.
+func (q *queue) written(l letter) {
+	if l.bytes > maxWaiting {
+		q.huge = false
+	} else {
+		q.bytes -= l.bytes
+	}
 }
 
 // letter is one frame or one copying.
@@ -192,14 +222,9 @@ func (l *letter) partitions(f func(limiter.PartitionID)) {
 }
 
 func (o *outbox) put(q *queue, l letter) bool {
-	crowded := q.bytes > 0 && q.bytes+l.bytes > maxWaiting
-	if crowded || l.bytes > maxLetter || len(q.letters) >= maxLetters {
-		o.dropped = true
-		return false
-	}
-	q.bytes += l.bytes
-	q.letters = append(q.letters, l)
-	return true
+	ok := q.put(l)
+	o.dropped = o.dropped || !ok
+	return ok
 }
 
 // hurried moves the small letters to dst, and tells whether letters were dropped since.
@@ -233,7 +258,7 @@ func (o *outbox) next() (l letter, ok bool) {
 func (o *outbox) written(l letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.large.bytes -= l.bytes
+	o.large.written(l)
 	l.partitions(func(p limiter.PartitionID) {
 		if o.behind[p]--; o.behind[p] == 0 {
 			delete(o.behind, p)

@@ -42,3 +42,45 @@ func TestManyAcknowledgementsAreSplit(t *testing.T) {
 		t.Errorf("%d acknowledgements of %d were sent", next, acks)
 	}
 }
+
+// A state that alone is larger than all that may wait leaves what is about its partition its room:
+// the stream once began anew for ever, as each time the next hit was dropped.
+func TestChangesFollowAHugeState(t *testing.T) {
+	const p = limiter.PartitionID(5)
+	state := make([]byte, maxWaiting+1<<20)
+	huge := func(p limiter.PartitionID) *ownership.Copying {
+		return &ownership.Copying{Snapshots: []ownership.Snapshot{{Partition: p, At: ownership.Position{Gen: gen(), Seq: 1}, State: state}}}
+	}
+	delta := func(seq uint64) *ownership.Copying {
+		return &ownership.Copying{Deltas: []ownership.Delta{{Partition: p, Changes: limiter.Changes{First: seq, Last: seq, Bytes: []byte("hit")}}}}
+	}
+	o := newOutbox()
+	o.copying(huge(p))
+	for seq := range uint64(3) {
+		o.copying(delta(seq))
+	}
+	if letters, dropped := o.hurried(nil); dropped || len(letters) > 0 {
+		t.Fatalf("%d letters overtake the state, dropped: %v", len(letters), dropped)
+	}
+	first, _ := o.next()
+	o.copying(delta(3)) // while it is written
+	if len(first.copying.Snapshots) != 1 {
+		t.Fatalf("first comes %+v", first.copying)
+	}
+	o.written(first)
+	for seq := range uint64(4) {
+		l, ok := o.next()
+		if !ok || len(l.copying.Deltas) != 1 || l.copying.Deltas[0].Changes.First != seq {
+			t.Fatalf("change %d: %+v, %v", seq, l.copying, ok)
+		}
+		o.written(l)
+	}
+	if o.large.bytes != 0 || o.large.huge || len(o.behind) > 0 {
+		t.Errorf("something is left of what was written: %+v, %v", o.large, o.behind)
+	}
+	o.copying(huge(p))
+	o.copying(huge(p + 1))
+	if _, dropped := o.hurried(nil); !dropped {
+		t.Error("two states that are larger than all that may wait do")
+	}
+}
