@@ -11,6 +11,7 @@ import (
 
 	"github.com/overten/sluice/cluster/peer"
 	"github.com/overten/sluice/limiter"
+	"github.com/overten/sluice/limiter/contract"
 	"github.com/overten/sluice/limiter/policy"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
 )
@@ -214,6 +215,9 @@ func (c *counting) resolve(key, tier string, at field) (*limiter.Tier, limiter.R
 	if len(key) > limiter.MaxKeyLen {
 		at.name = "key"
 		return nil, 0, at.outOfRange(fmt.Sprintf("has %d bytes, must have 1 to %d", len(key), limiter.MaxKeyLen))
+	}
+	if c.id != "" && contract.TellsKey(c.id, key) {
+		c.id = "" // there will be one of our own
 	}
 	r, err := c.rules.policy.Resolve(key, tier)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/overten/sluice/limiter/contract"
 	sluicev1 "github.com/overten/sluice/proto/sluice/v1"
@@ -79,6 +80,26 @@ func TestRequestID(t *testing.T) {
 }
 
 // TestRequestIDOfBytes has the ids that grpc's client does not send.
+// A request id that tells the key is none: it would be logged, kept with a lease and told to operators.
+func TestRequestIDThatTellsTheKey(t *testing.T) {
+	r := serve(t, small)
+	const key = "sk_live_0123456789"
+	for _, id := range []string{key, "of-" + key} {
+		for range 2 { // the tier's limit: then it is denied, which is logged
+			if got := requestIDOf(t, r, &sluicev1.CheckRequest{Key: key, Cost: proto.Uint32(1)}, id); got == "" || strings.Contains(got, key) {
+				t.Errorf("sent %q, got back %q", id, got)
+			}
+		}
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", id)
+		if _, err := r.Acquire(ctx, &sluicev1.AcquireRequest{Key: key, RunId: "r", TtlMs: 1}); err == nil {
+			t.Error("a lease of a millisecond was granted: not what is to be tested")
+		}
+	}
+	if text := r.log.String(); strings.Contains(text, key) {
+		t.Errorf("the log tells the key: %s", text)
+	}
+}
+
 func TestRequestIDOfBytes(t *testing.T) {
 	for _, hostile := range []string{"a\nlevel=ERROR", "a\r\nx: y", "\x00", "ä", "\xff\xfe", "a\u2028b"} {
 		ctx := metadata.NewIncomingContext(context.Background(), metadata.Pairs("x-request-id", hostile))
