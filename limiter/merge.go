@@ -23,24 +23,70 @@ type Piece struct {
 // one of another nonce that would end before it: an answer that never came left it, and the
 // run was acquired again. Of two live leases of a run the one that ends later stays.
 func (t *Table) Merge(p PartitionID, other []Piece, shift time.Duration, now Instant) error {
-	s := t.newState()
-	defer s.release()
+	of := admitted{told: map[Identity]*past{}, leased: map[Identity]bool{}}
 	for _, o := range other {
-		if err := s.read(o.Bytes, o.From, o.First, shift, now); err != nil {
+		if err := t.gather(&of, o, shift, now); err != nil {
 			return err
 		}
 	}
 	part := &t.partitions[p]
 	part.mu.Lock()
 	defer part.mu.Unlock()
-	if part.sets.room() < len(s.sets.sets) {
+	if part.sets.room() < len(of.leased) {
 		return errors.New("there are too many keys with leases")
 	}
 	now = part.advance(now)
 	keys := part.records.n
-	part.merge(&s, now)
+	part.merge(&of, now)
 	t.keys.Add(int64(part.records.n) - int64(keys))
 	return nil
+}
+
+// admitted is what another holder has admitted. Each piece is read by itself: of a key that it does not
+// know a state forgets by the tier of the moment, and of a run all but the last lease.
+type admitted struct {
+	largest uint32
+	keys    []Identity // that told has
+	told    map[Identity]*past
+	leases  []admittedLeases // in the order of the pieces
+	leased  map[Identity]bool
+}
+
+type admittedLeases struct {
+	id  Identity
+	set *leaseSet
+}
+
+// gather adds a piece to what another holder has admitted.
+func (t *Table) gather(of *admitted, o Piece, shift time.Duration, now Instant) error {
+	s := t.newState()
+	defer s.release()
+	if err := s.read(o.Bytes, o.From, o.First, shift, now); err != nil {
+		return err
+	}
+	of.largest = max(of.largest, s.largest)
+	s.each(func(r *record) {
+		told := new(past)
+		h := s.history(r)
+		if h.tell(told, 0); len(told.entries) > 0 {
+			of.tell(r.id, told)
+		}
+		if set := s.sets.of(r); set != nil {
+			of.leases = append(of.leases, admittedLeases{r.id, set})
+			of.leased[r.id] = true
+		}
+	})
+	return nil
+}
+
+func (a *admitted) tell(id Identity, told *past) {
+	known := a.told[id]
+	if known == nil {
+		a.keys = append(a.keys, id)
+		a.told[id] = told
+		return
+	}
+	a.told[id] = unite(known, told)
 }
 
 // read reads a snapshot or changes into s, which is empty.
@@ -59,27 +105,23 @@ func (s *state) read(b []byte, from, first uint64, shift time.Duration, now Inst
 	return nil
 }
 
-func (p *partition) merge(s *state, now Instant) {
-	if s.largest > p.largest {
-		p.largest = s.largest
+func (p *partition) merge(of *admitted, now Instant) {
+	if of.largest > p.largest {
+		p.largest = of.largest
 		if p.recorder != nil {
 			p.recorder.largest(p.largest, now)
 		}
 	}
-	var told past
-	s.each(func(r *record) {
-		h := s.history(r)
-		h.tell(&told, 0)
-		if len(told.entries) > 0 {
-			p.unite(r.id, &told, now)
-			if p.recorder != nil {
-				p.recorder.united(r.id, &told, now)
-			}
+	for _, id := range of.keys {
+		told := of.told[id]
+		p.unite(id, told, now)
+		if p.recorder != nil {
+			p.recorder.united(id, told, now)
 		}
-		if set := s.sets.of(r); set != nil {
-			p.mergeLeases(r.id, set, now)
-		}
-	})
+	}
+	for _, l := range of.leases {
+		p.mergeLeases(l.id, l.set, now)
+	}
 }
 
 // unite adds what is told of a key to its history.

@@ -69,6 +69,7 @@ func (h *holding) oldestLacking(c *copyOf, now limiter.Instant) limiter.Instant 
 // lacks must be known for as long as it counts.
 func (m *Machine) forget(pt *part, c *copyOf) {
 	h := pt.hold
+	m.take(pt) // what c lacks must be in the log
 	m.landed(c)
 	for i := range h.copies {
 		if h.copies[i] == c {

@@ -59,12 +59,16 @@ func (m *Machine) yield(pt *part) {
 	a.changes = slices.Clone(h.log)
 	if f := h.fork; f != nil && f.cut {
 		a.since = f.acked + 1
-		a.recent, _ = m.Store.Snapshot(nil, pt.id, f.at)
+		a.recent, _ = m.Store.Snapshot(nil, pt.id, max(f.at-1, 0)) // with what was decided then
 	}
 	a.state, _ = m.Store.Snapshot(nil, pt.id, 0)
 	m.endHolding(pt)
-	pt.aside = a
 	pt.complete, pt.at = true, Position{a.gen, a.last}
+	if a.last == 0 && pt.parent.Gen != (Generation{}) {
+		// It admitted nothing: all that there is is of its parent, and mostly known.
+		a.gen, a.first, a.last, a.form = pt.parent.Gen, 0, pt.parent.Seq, asWhole
+	}
+	pt.aside = a
 	pt.holder = claim{heard: m.now}
 	pt.askedLast, pt.pledge = m.now, pledge{}
 	m.announce = true

@@ -279,6 +279,34 @@ func TestADroppedCopyLacksWhatWasMerged(t *testing.T) {
 	}
 }
 
+// The first hit that a dropped copy lacks is told it too, when all is told that is not older.
+func TestADroppedCopyLacksTheFirstHitToo(t *testing.T) {
+	s := newSides(t, 7, "c", "h", "k")
+	p := partitionOf(s, "h", "c")
+	tier, wide := tierOf(t, 10), tierOf(t, 1_000_000)
+	s.put("c", 1)
+	s.hit("h", p, tier, 7)
+	s.run(5 * time.Second)
+	for i := range uint64(20_000) { // more than is kept for c
+		s.tables["h"].Check(limiter.Key{Partition: p, ID: limiter.IdentityOf(i+1, i<<50)}, wide, 1, s.now)
+		if i%100 == 0 {
+			s.run(sidesStep)
+		}
+	}
+	s.run(time.Second)
+	s.kill("k")
+	s.run(2 * time.Second)
+	s.drains["h"] = true
+	s.put("c", 0)
+	s.run(10 * time.Second)
+	if got := s.holder(p, 0); got != "c" {
+		t.Fatalf("%s holds the partition, not c: not what is to be tested", got)
+	}
+	if d := s.tables["c"].Check(keyIn(p), tier, 0, s.now); d.Remaining > 3 {
+		t.Errorf("7 of 10 were admitted, and %d remain", d.Remaining)
+	}
+}
+
 // partitionOf returns a partition that a node holds of which another has the only copy.
 func partitionOf(s *sides, holder, copyAt string) limiter.PartitionID {
 	for p := range limiter.PartitionID(s.partitions) {
