@@ -37,7 +37,7 @@ type node struct {
 	draining atomic.Bool  // the topology says so
 	noStream atomic.Bool  // it does not serve CheckStream
 
-	answered atomic.Int64 // when it last answered a stream's message, in nanoseconds since born
+	answered atomic.Int64 // when it last answered, in nanoseconds since born
 
 	misses  atomic.Int32 // tries without an answer since the last answer
 	avoided atomic.Int64 // until when, in nanoseconds since born; 0: it is not
@@ -162,13 +162,13 @@ func (n *node) heard() {
 	}
 }
 
-// hasAnswered notes an answer on a stream.
+// hasAnswered notes an answer.
 func (n *node) hasAnswered(now time.Time) {
 	n.heard()
 	n.answered.Store(int64(now.Sub(n.born)))
 }
 
-// answeredSince reports whether any call by stream was answered after an instant.
+// answeredSince reports whether any call was answered after an instant.
 func (n *node) answeredSince(t time.Time) bool { return n.answered.Load() > int64(t.Sub(n.born)) }
 
 // enqueue puts t on one of so many streams of the node. If that is not possible t is told.

@@ -109,7 +109,7 @@ func ValidRequestID(id string) bool {
 }
 
 // TellsKey reports whether a request id holds an API key, which may reach no log: be it all that it
-// is, or, of a key that has eight bytes at least and is not in there by chance, among other things.
+// is, or, of a key that has sixteen bytes at least, as secrets have, among other things.
 func TellsKey(id, key string) bool {
-	return key != "" && (id == key || len(key) >= 8 && strings.Contains(id, key))
+	return key != "" && (id == key || len(key) >= 16 && strings.Contains(id, key))
 }

@@ -157,15 +157,16 @@ func FuzzValidRequestID(f *testing.F) {
 	})
 }
 
-// A request id may not be, or have in it, the key that it is sent with; short keys are in many ids by
-// chance.
+// A request id may not be, or have in it, the key that it is sent with; short keys are in many ids, and
+// names of tenants may be meant to.
 func TestTellsKey(t *testing.T) {
 	for _, c := range []struct {
 		id, key string
 		want    bool
 	}{
 		{"sk_live_1", "sk_live_1", true},
-		{"of-sk_live_1.2", "sk_live_1", true},
+		{"of-sk_live_12345678.2", "sk_live_12345678", true},
+		{"tenant-7-000123", "tenant-7", false},
 		{"k", "k", true},
 		{"a-task", "k", false},
 		{"req-1", "sk_live_1", false},

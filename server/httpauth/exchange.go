@@ -39,7 +39,10 @@ func (s *Server) around(next http.Handler) http.Handler {
 // identify gives a request that asks about a key its id: the caller's own, unless that is not valid or
 // holds the key, which no log may tell.
 func identify(w http.ResponseWriter, r *http.Request, key string) *http.Request {
-	id := r.Header.Get(contract.HeaderRequestID)
+	id := w.Header().Get(contract.HeaderRequestID) // if it has one already
+	if id == "" {
+		id = r.Header.Get(contract.HeaderRequestID)
+	}
 	if !contract.ValidRequestID(id) || contract.TellsKey(id, key) {
 		id = rand.Text()
 	}

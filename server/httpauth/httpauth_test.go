@@ -216,6 +216,12 @@ func TestNoLogTellsAKeyThatIsSentAsRequestID(t *testing.T) {
 			if a, _ := r.post("/v1/check", `{"key": "`+key+`"}`, "X-Request-Id", id); strings.Contains(a.header.Get("X-Request-Id"), key) {
 				t.Errorf("%s: the id of JSON is %q", id, a.header.Get("X-Request-Id"))
 			}
+			if a, _ := r.post("/v1/check", `{"key": "`+key+`"}`, "X-Api-Key", key, "X-Request-Id", id); strings.Contains(a.header.Get("X-Request-Id"), key) {
+				t.Errorf("%s: the id of JSON about it is %q", id, a.header.Get("X-Request-Id"))
+			}
+			if a, _ := r.post("/v1/check", `{"key": "a-tenant"}`, "X-Api-Key", key, "X-Request-Id", id); strings.Contains(a.header.Get("X-Request-Id"), key) {
+				t.Errorf("%s: the id of JSON about something else is %q", id, a.header.Get("X-Request-Id"))
+			}
 			r.wait(2 * time.Second) // each denial is due to be logged
 		}
 		r.auth("?lease=1", "X-Api-Key", key, "X-Request-Id", id)

@@ -37,26 +37,38 @@ func (s *connections) all() map[*fairConn]taken {
 	return now
 }
 
-// closeStuck closes, until done is closed, connections whose clients take next to nothing of what
-// there is for them: a shutdown does not wait for these as long as they might be waited for else.
-func (s *connections) closeStuck(done <-chan struct{}) {
-	tick := time.NewTicker(patience)
+// closeStuck closes, until done is closed, connections whose clients take nothing at all, for
+// givenUp, of what there is for them: a shutdown does not wait for these as long as they might be
+// waited for else. It returns how many those were.
+func (s *connections) closeStuck(done <-chan struct{}) (closed int) {
+	tick := time.NewTicker(givenUp / looks)
 	defer tick.Stop()
+	stuck := map[*fairConn]int{} // looks that found it as it was, one after the other
 	for before := s.all(); ; {
 		select {
 		case <-done:
-			return
+			return closed
 		case <-tick.C:
 		}
 		now := s.all()
 		for c, is := range now {
-			if was, known := before[c]; known && was.stuckSince(is) {
+			if was, known := before[c]; !known || !was.waits || is != was {
+				delete(stuck, c)
+			} else if stuck[c]++; stuck[c] == looks {
 				_ = c.Close()
+				closed++
 			}
 		}
 		before = now
 	}
 }
+
+// How long a client may take nothing while the server shuts down, and in how many looks: a slow one
+// takes what it takes in pieces of a window.
+const (
+	givenUp = 6 * time.Second
+	looks   = 3
+)
 
 // taken is how far a client has come with taking answers.
 type taken struct {

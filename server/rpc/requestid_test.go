@@ -79,7 +79,6 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
-// TestRequestIDOfBytes has the ids that grpc's client does not send.
 // A request id that tells the key is none: it would be logged, kept with a lease and told to operators.
 func TestRequestIDThatTellsTheKey(t *testing.T) {
 	r := serve(t, small)
@@ -95,11 +94,21 @@ func TestRequestIDThatTellsTheKey(t *testing.T) {
 			t.Error("a lease of a millisecond was granted: not what is to be tested")
 		}
 	}
-	if text := r.log.String(); strings.Contains(text, key) {
-		t.Errorf("the log tells the key: %s", text)
+	stream := r.stream(t, metadata.AppendToOutgoingContext(t.Context(), "x-request-id", key))
+	sendBatch(t, stream, &sluicev1.CheckStreamRequest{Checks: []*sluicev1.CheckRequest{{Key: key}}})
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	sendBatch(t, stream, &sluicev1.CheckStreamRequest{Checks: []*sluicev1.CheckRequest{{Key: "other"}}, TimeoutMs: maxStreamTimeout + 1})
+	if _, err := stream.Recv(); err == nil {
+		t.Error("the stream goes on: not what is to be tested")
+	}
+	if text := r.log.String(); strings.Contains(text, key) || !strings.Contains(text, "method=CheckStream") {
+		t.Errorf("the log tells the key, or not of the stream: %s", text)
 	}
 }
 
+// TestRequestIDOfBytes has the ids that grpc's client does not send.
 func TestRequestIDOfBytes(t *testing.T) {
 	for _, hostile := range []string{"a\nlevel=ERROR", "a\r\nx: y", "\x00", "ä", "\xff\xfe", "a\u2028b"} {
 		ctx := metadata.NewIncomingContext(context.Background(), metadata.Pairs("x-request-id", hostile))

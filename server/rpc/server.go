@@ -138,7 +138,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		defer close(done)
 		s.grpc.GracefulStop()
 	}()
-	go s.open.closeStuck(done)
+	go func() {
+		if n := s.open.closeStuck(done); n > 0 {
+			s.service.log.Warn("clients that took no answers were cut off", "connections", n)
+		}
+	}()
 	select {
 	case <-done:
 		return nil

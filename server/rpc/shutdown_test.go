@@ -196,9 +196,12 @@ func TestShutdownWaitsForNoClientThatDoesNotRead(t *testing.T) {
 		checks[i] = &sluicev1.CheckRequest{Key: "k"}
 	}
 	sendBatch(t, stream, &sluicev1.CheckStreamRequest{Checks: checks}) // far beyond a stream's window
-	for waits := false; !waits; runtime.Gosched() {
+	for waits, begun := false, time.Now(); !waits; runtime.Gosched() {
+		if time.Since(begun) > 30*time.Second {
+			t.Fatal("there is no answer that the client could take")
+		}
 		for _, c := range r.server.open.all() {
-			waits = waits || c.waits && c.written > 0 && c.unsent == 0
+			waits = waits || c.waits && c.written > 1<<15 && c.unsent == 0 // as much as the window lets
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), stuckTimeout/2)

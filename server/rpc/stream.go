@@ -40,7 +40,12 @@ func checkStream(srv any, stream grpc.ServerStream) (err error) {
 	if c.sent {
 		c.tell()
 	}
-	b := batches{service: s, call: &c, stream: stream, fewer: make(chan struct{}, 1)}
+	b := batches{service: s, call: &c, id: c.id, stream: stream, fewer: make(chan struct{}, 1)}
+	defer func() {
+		if b.tells.Load() {
+			c.id = "" // as it is about to be logged
+		}
+	}()
 	ended := make(chan error, 1)
 	go func() { ended <- b.serve() }()
 	select {
@@ -62,6 +67,9 @@ type batches struct {
 	*service
 	call   *call
 	stream grpc.ServerStream
+
+	id    string      // the request id
+	tells atomic.Bool // it tells the key of a check
 
 	later   sync.WaitGroup // batches that wait for other nodes
 	waiting atomic.Int64   // what they weigh
@@ -133,8 +141,11 @@ func (b *batches) answer(in *streamRequest) error {
 		return nil
 	}
 	ctx := b.stream.Context()
-	count := b.begin(metrics.CheckStream, b.call.id)
+	count := b.begin(metrics.CheckStream, b.loggedID())
 	of, err := b.decideBatch(ctx, in, &count)
+	if count.id == "" {
+		b.tells.Store(true)
+	}
 	if err != nil {
 		count.end(err)
 		return err
@@ -147,6 +158,14 @@ func (b *batches) answer(in *streamRequest) error {
 	b.waiting.Add(of.weight())
 	go b.answerLater(of, len(in.checks), in.deadline(ctx, count.now))
 	return nil
+}
+
+// loggedID returns the request id, as it may be logged.
+func (b *batches) loggedID() string {
+	if b.tells.Load() {
+		return ""
+	}
+	return b.id
 }
 
 // deadline returns until when the caller waits for a batch that was received now.

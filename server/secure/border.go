@@ -48,7 +48,7 @@ func (b *border) crossed(g *Guard, m *material) error {
 	}
 	for _, inner := range b.inner {
 		for _, outer := range b.outer {
-			if of(inner).sharesAuthority(of(outer)) {
+			if of(inner).admits(of(outer)) {
 				return fmt.Errorf("%s: an authority of its callers signs those of %s too, %w", inner.Name, outer.Name, errShared)
 			}
 		}

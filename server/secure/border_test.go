@@ -36,6 +36,7 @@ func bundle(t *testing.T, path string, of ...*pkitest.Authority) string {
 // nodes of them.
 func TestNoAuthorityIsOnBothSides(t *testing.T) {
 	a, b := pkitest.New(t, "a"), pkitest.New(t, "b")
+	under := a.Authority("under a")
 	own := a.Issue("node.test")
 	for name, test := range map[string]struct {
 		inner, outer []*pkitest.Authority
@@ -47,6 +48,8 @@ func TestNoAuthorityIsOnBothSides(t *testing.T) {
 		"a/b,a":     {[]*pkitest.Authority{a}, []*pkitest.Authority{b, a}, nil, false},
 		"a/b":       {[]*pkitest.Authority{a}, []*pkitest.Authority{b}, nil, true},
 		"a/a,named": {[]*pkitest.Authority{a}, []*pkitest.Authority{a}, []string{"*.nodes.test"}, true},
+		"a/under a": {[]*pkitest.Authority{a}, []*pkitest.Authority{under}, nil, false}, // which callers may bring along
+		"under a/a": {[]*pkitest.Authority{under}, []*pkitest.Authority{a}, nil, true},
 		"a/none":    {[]*pkitest.Authority{a}, nil, nil, true},
 	} {
 		port := secure.Port{Name: "peer", Cert: own.Cert, Key: own.Key, CA: bundle(t, filepath.Join(t.TempDir(), "in"), test.inner...), Allow: test.allow}

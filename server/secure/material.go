@@ -96,14 +96,25 @@ func parseRoots(b []byte) (roots []*x509.Certificate) {
 	}
 }
 
-// sharesAuthority tells whether one authority signs callers that both ask for. One that was renewed with
-// its key is the same.
-func (m *material) sharesAuthority(with *material) bool {
-	return slices.ContainsFunc(m.roots, func(a *x509.Certificate) bool {
-		return slices.ContainsFunc(with.roots, func(b *x509.Certificate) bool {
-			return bytes.Equal(a.RawSubjectPublicKeyInfo, b.RawSubjectPublicKeyInfo)
+// admits tells whether callers that an authority of other signs may be among those of m: it is one of
+// m's, if renewed with its key, or signed by one, as callers may bring certificates in between.
+func (m *material) admits(other *material) bool {
+	return slices.ContainsFunc(other.roots, func(o *x509.Certificate) bool {
+		known := slices.ContainsFunc(m.roots, func(c *x509.Certificate) bool {
+			return bytes.Equal(c.RawSubjectPublicKeyInfo, o.RawSubjectPublicKeyInfo)
 		})
+		return known || m.authorities != nil && m.signed(o)
 	})
+}
+
+// signed tells whether an authority of m's has signed a certificate, be it through others.
+func (m *material) signed(c *x509.Certificate) bool {
+	between := x509.NewCertPool()
+	for _, root := range m.roots {
+		between.AddCert(root)
+	}
+	_, err := c.Verify(x509.VerifyOptions{Roots: m.authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err == nil
 }
 
 // parseTokens reads tokens, one a line. Empty lines, and what begins with #, are passed over.

@@ -33,13 +33,29 @@ type Pair struct{ Cert, Key string }
 // New returns an authority.
 func New(t testing.TB, name string) *Authority {
 	t.Helper()
+	return newAuthority(t, name, nil)
+}
+
+// Authority returns an authority that a has signed.
+func (a *Authority) Authority(name string) *Authority {
+	a.t.Helper()
+	return newAuthority(a.t, name, a)
+}
+
+// newAuthority returns one that another has signed, if not nil, or it itself.
+func newAuthority(t testing.TB, name string, by *Authority) *Authority {
+	t.Helper()
 	a := &Authority{t: t, key: newKey(t)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
+	parent, key := template, a.key
+	if by != nil {
+		parent, key = by.cert, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, a.key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}

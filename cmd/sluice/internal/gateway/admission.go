@@ -53,7 +53,7 @@ func (g *Gateway) callerOf(r *http.Request) caller {
 // or nil.
 func (x *exchange) staticRefusal(route *Route) *contract.Error {
 	r, c := x.request, x.caller
-	clear := unambiguous(r.URL) && plainMethod(r.Method)
+	clear := unambiguous(r.URL) && plainMethod(r.Method) && x.gateway.routes.alike(r)
 	switch {
 	case c.status == policy.Suspended:
 		e, _ := httplimit.Denial(client.KeySuspended, 0)
@@ -65,7 +65,7 @@ func (x *exchange) staticRefusal(route *Route) *contract.Error {
 	case !clear:
 		return &contract.Error{
 			Code:    contract.InvalidRequest,
-			Message: "The path has dot segments, semicolons or escaped separators, or the method is not in capitals. Please send both in their plain form.",
+			Message: "The path has dot segments, escaped separators or parameters that hide them or its route, or the method is not in capitals. Please send both in their plain form.",
 		}
 	case strings.ContainsFunc(r.Header.Get("Upgrade"), unprintable):
 		return &contract.Error{Code: contract.InvalidRequest, Message: "The Upgrade header names no protocol."}

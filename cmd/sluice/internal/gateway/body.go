@@ -52,25 +52,21 @@ func (u *upload) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// leave ends the reading of an upload that the exchange does not wait for. When
-// the handler returns, net/http reads some of the rest, so that a client which
-// still sends can read its answer: until the deadline that is set here. A Read
-// under way has to end before, since net/http would end it and the deadline too.
-// Until then the client has what there is of its answer.
+// leave ends the reading of an upload that the exchange does not wait for: a Read
+// under way too, since net/http would wait for it, and with it the end of the
+// answer. Then net/http reads some of the rest, so that a client which still sends
+// can read its answer, until the deadline that is set here.
 func (u *upload) leave(client *http.ResponseController, aborted bool) {
-	x, deadline := u.exchange, time.Now()
-	if !aborted && !x.ceiling.reached() {
-		deadline = deadline.Add(x.gateway.patience)
-	}
-	if client.SetReadDeadline(deadline) != nil {
+	x := u.exchange
+	if client.SetReadDeadline(time.Now()) != nil {
 		return // the connection is no more, or is not net/http's
-	}
-	if !aborted && x.out.status != 0 {
-		_ = client.Flush()
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.left = true
+	if !aborted && !x.ceiling.reached() {
+		_ = client.SetReadDeadline(time.Now().Add(x.gateway.patience))
+	}
 }
 
 // A download is the body of a response on its way to the client. At its end the

@@ -98,8 +98,8 @@ func TestCeilingEndsWithItsRequest(t *testing.T) {
 // connection serves the next request.
 func TestCeilingWhileTheLeaseIsReleased(t *testing.T) {
 	r := newRig(t, setup{
-		config:  func(c *gateway.Config) { c.SyncCeiling = 100 * time.Millisecond },
-		release: func() { <-time.After(300 * time.Millisecond) },
+		config:  func(c *gateway.Config) { c.SyncCeiling = time.Second },
+		release: func() { <-time.After(1300 * time.Millisecond) },
 	})
 	conn := r.dial(t)
 	in := bufio.NewReader(conn)

@@ -90,9 +90,8 @@ func (t *routeTable) lookup(r *http.Request) (*Route, bool) {
 }
 
 // unambiguous reports whether a path means the same to the gateway and to any
-// upstream. Upstreams differ over dot segments, over separators that are escaped,
-// and over what stands behind a semicolon, which some cut off; a path with these
-// could slip past the route that it is meant for.
+// upstream. Upstreams differ over dot segments, and over separators that are
+// escaped; a path with these could slip past the route that it is meant for.
 func unambiguous(u *url.URL) bool {
 	path := u.EscapedPath()
 	if !strings.HasPrefix(path, "/") {
@@ -100,11 +99,22 @@ func unambiguous(u *url.URL) bool {
 	}
 	for segment := range strings.SplitSeq(path, "/") {
 		s, err := url.PathUnescape(segment)
-		if err != nil || s == "." || s == ".." || strings.ContainsAny(s, `/\;`+"\x00") {
+		if err != nil || s == "." || s == ".." || strings.ContainsAny(s, "/\\\x00") {
 			return false
 		}
 	}
 	return true
+}
+
+// alike reports whether a request has its route also for an upstream that cuts off
+// what stands behind a semicolon in a segment, as some do.
+func (t *routeTable) alike(r *http.Request) bool {
+	segments := strings.Split(r.URL.EscapedPath(), "/")
+	for i, segment := range segments {
+		segments[i], _, _ = strings.Cut(segment, ";")
+	}
+	cut, err := url.ParseRequestURI(strings.Join(segments, "/"))
+	return err == nil && unambiguous(cut) && t.match(&http.Request{Method: r.Method, Host: r.Host, URL: cut}) == t.match(r)
 }
 
 // plainMethod reports whether a method means the same to the gateway and to any

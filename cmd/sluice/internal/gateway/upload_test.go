@@ -83,6 +83,7 @@ func TestAnswerBeforeTheUpload(t *testing.T) {
 	}{
 		{"answered at once", "Content-Length: 1000", "half", sized, time.Minute},
 		{"chunks, answered at once", "Transfer-Encoding: chunked", "4\r\nhalf\r\n", sized, time.Minute},
+		{"chunks, answered in chunks", "Transfer-Encoding: chunked", "4\r\nhalf\r\n", chunked, time.Minute},
 		{"given up", "Content-Length: 1000", "half", sized, 10 * time.Millisecond},
 		{"chunks, given up", "Transfer-Encoding: chunked", "4\r\nhalf\r\n", chunked, 10 * time.Millisecond},
 	}
