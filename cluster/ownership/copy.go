@@ -9,10 +9,11 @@ import (
 
 // Bounds on what is under way to a copy.
 const (
-	maxFlight   = 4 << 20  // bytes of snapshots to one node,
-	maxFlights  = 16       // and how many: so that none holds up what is urgent for long
-	resendAfter = 2 * Beat // without an acknowledgement
-	installMost = 2 * time.Second
+	maxFlight   = 4 << 20         // bytes of snapshots to one node,
+	maxFlights  = 16              // and how many: so that none holds up what is urgent for long
+	resendAfter = 2 * Beat        // without an acknowledgement
+	installMost = 2 * time.Second // beside what the snapshot takes on a link that carries leastPace
+	leastPace   = 4 << 20         // bytes a second
 	rewindPause = 20 * time.Millisecond
 	ackPause    = 20 * time.Millisecond // between acknowledgements that nobody waits for: far below unackedMost
 )
@@ -173,7 +174,7 @@ func (m *Machine) feed(pt *part) {
 		if p == nil || p.gone || p.boot != c.boot || c.leaving && !c.registered {
 			continue
 		}
-		if c.state == installing && m.now.Sub(c.progress) > installMost {
+		if c.state == installing && m.now.Sub(c.progress) > installMost+time.Duration(c.flight)*time.Second/leastPace {
 			m.lostTrack(c)
 		}
 		if c.state == following && c.acked < c.sent && m.now.Sub(c.progress) > resendAfter {

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"testing"
+	"time"
 
 	"github.com/overten/sluice/limiter"
 )
@@ -25,6 +26,27 @@ func TestOldestLacking(t *testing.T) {
 		h := &holding{log: c.log, first: 1, last: c.log[len(c.log)-1].Last}
 		if got := h.oldestLacking(&copyOf{acked: 3}, 200); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// A state is not given up while it may be on its way: one of 80 MiB takes longer than a small one, and
+// sent again it would be on its way for ever.
+func TestALargeStateHasTimeToArrive(t *testing.T) {
+	m := New(Config{Name: "a", Partitions: 1})
+	m.peers["b"] = &peer{name: "b"}
+	for flight, most := range map[int]time.Duration{1 << 10: installMost, 80 << 20: 22 * time.Second} {
+		m.now = limiter.Instant(time.Hour)
+		c := &copyOf{name: "b", state: installing, flight: flight, progress: m.now}
+		pt := &m.parts[0]
+		pt.hold = &holding{copies: []*copyOf{c}}
+		m.now = m.now.Add(most - time.Millisecond)
+		if m.feed(pt); c.state != installing {
+			t.Errorf("%d bytes were given up within %v", flight, most)
+		}
+		m.now = m.now.Add(time.Second)
+		if m.feed(pt); c.state != asking {
+			t.Errorf("%d bytes are still waited for after %v", flight, most)
 		}
 	}
 }
