@@ -246,7 +246,7 @@ func TestRemaindersMayBeLate(t *testing.T) {
 func TestADroppedCopyLacksWhatWasMerged(t *testing.T) {
 	s := newSides(t, 7, "a", "c", "h", "k")
 	p := partitionOf(s, "k", "h")
-	tier, wide := tierOf(t, 10), tierOf(t, 1_000_000)
+	tier := tierOf(t, 10)
 	s.put("a", 1)
 	s.run(5 * time.Second)
 	s.hit("a", p, tier, 7)
@@ -259,51 +259,42 @@ func TestADroppedCopyLacksWhatWasMerged(t *testing.T) {
 	if got := s.holder(p, 0); got != "h" {
 		t.Fatalf("%s holds the partition, not h: not what is to be tested", got)
 	}
-	for i := range uint64(20_000) { // more than is kept for c
-		s.tables["h"].Check(limiter.Key{Partition: p, ID: limiter.IdentityOf(i, i<<50)}, wide, 1, s.now)
-		if i%100 == 0 {
-			s.run(sidesStep)
-		}
-	}
-	s.run(time.Second)
-	s.kill("a")
-	s.run(2 * time.Second)
-	s.drains["h"] = true
-	s.put("c", 0)
-	s.run(10 * time.Second)
-	if got := s.holder(p, 0); got != "c" {
-		t.Fatalf("%s holds the partition, not c: not what is to be tested", got)
-	}
-	if d := s.tables["c"].Check(keyIn(p), tier, 0, s.now); d.Remaining > 3 {
-		t.Errorf("7 of 10 were admitted, and %d remain", d.Remaining)
-	}
+	s.goesOnAtC(p, tier, "a")
 }
 
 // The first hit that a dropped copy lacks is told it too, when all is told that is not older.
 func TestADroppedCopyLacksTheFirstHitToo(t *testing.T) {
 	s := newSides(t, 7, "c", "h", "k")
 	p := partitionOf(s, "h", "c")
-	tier, wide := tierOf(t, 10), tierOf(t, 1_000_000)
+	tier := tierOf(t, 10)
 	s.put("c", 1)
 	s.hit("h", p, tier, 7)
 	s.run(5 * time.Second)
-	for i := range uint64(20_000) { // more than is kept for c
+	s.goesOnAtC(p, tier, "k")
+}
+
+// goesOnAtC has h admit more than it keeps for c, and c hold the partition in the end, of whose key 7
+// of 10 units were admitted. other is a third node, which dies.
+func (s *sides) goesOnAtC(p limiter.PartitionID, tier *limiter.Tier, other string) {
+	s.t.Helper()
+	wide := tierOf(s.t, 1_000_000)
+	for i := range uint64(20_000) {
 		s.tables["h"].Check(limiter.Key{Partition: p, ID: limiter.IdentityOf(i+1, i<<50)}, wide, 1, s.now)
 		if i%100 == 0 {
 			s.run(sidesStep)
 		}
 	}
 	s.run(time.Second)
-	s.kill("k")
+	s.kill(other)
 	s.run(2 * time.Second)
 	s.drains["h"] = true
 	s.put("c", 0)
 	s.run(10 * time.Second)
 	if got := s.holder(p, 0); got != "c" {
-		t.Fatalf("%s holds the partition, not c: not what is to be tested", got)
+		s.t.Fatalf("%s holds the partition, not c: not what is to be tested", got)
 	}
 	if d := s.tables["c"].Check(keyIn(p), tier, 0, s.now); d.Remaining > 3 {
-		t.Errorf("7 of 10 were admitted, and %d remain", d.Remaining)
+		s.t.Errorf("7 of 10 were admitted, and %d remain", d.Remaining)
 	}
 }
 
