@@ -278,7 +278,7 @@ func TestADroppedCopyLacksTheFirstHitToo(t *testing.T) {
 func (s *sides) goesOnAtC(p limiter.PartitionID, tier *limiter.Tier, other string) {
 	s.t.Helper()
 	wide := tierOf(s.t, 1_000_000)
-	for i := range uint64(20_000) {
+	for i := range uint64(11_000) {
 		s.tables["h"].Check(limiter.Key{Partition: p, ID: limiter.IdentityOf(i+1, i<<50)}, wide, 1, s.now)
 		if i%100 == 0 {
 			s.run(sidesStep)
