@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -247,8 +248,9 @@ func (n *node) look() {
 	if !n.joined && len(members) < 2 && !n.alone {
 		return
 	}
-	if !n.joined && len(members) < 2 {
-		w.leases.lost = w.now // others may hold what it begins with nothing of
+	met := func(m ring.Member) bool { return w.byName[m.Name].has() }
+	if !n.joined && !slices.ContainsFunc(members, met) && slices.ContainsFunc(w.nodes, (*node).has) {
+		w.lose() // these begin with nothing what others have
 	}
 	n.joined = true
 	v := w.viewOf(members)
@@ -259,6 +261,15 @@ func (n *node) look() {
 		}
 		n.machine.SetView(n.local(), v)
 	}
+}
+
+// has tells whether the node holds anything, or has a copy.
+func (n *node) has() bool {
+	if !n.up {
+		return false
+	}
+	held, copies := n.machine.Holds()
+	return held+copies > 0
 }
 
 // left tells whether the node has said good-bye.

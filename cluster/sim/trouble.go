@@ -34,8 +34,7 @@ func (n *node) end() {
 	n.life++
 	n.inbox = nil
 	if !covered {
-		w.ledger.forget(5 * time.Second)
-		w.leases.lost = w.now
+		w.lose()
 	}
 }
 
@@ -106,8 +105,7 @@ func (n *node) drained(life int, began moment) {
 			w.say(n.name + " leaves")
 		}
 		if !done {
-			w.ledger.forget(5 * time.Second)
-			w.leases.lost = w.now
+			w.lose()
 		}
 		w.disturb(0)
 		n.up = false
@@ -127,6 +125,12 @@ func (w *world) allDraining() bool {
 		}
 	}
 	return true
+}
+
+// lose lets all that there was be lost.
+func (w *world) lose() {
+	w.ledger.forget(5 * time.Second)
+	w.leases.lost = w.now
 }
 
 // excuse is how long before its death a node's hits may be lost: until they are taken, and
