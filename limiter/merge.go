@@ -112,6 +112,7 @@ func (p *partition) merge(of *admitted, now Instant) {
 			p.recorder.largest(p.largest, now)
 		}
 	}
+	p.records.reserve(p.records.n + p.unknown(of.keys))
 	for _, id := range of.keys {
 		told := of.told[id]
 		p.unite(id, told, now)
@@ -122,6 +123,16 @@ func (p *partition) merge(of *admitted, now Instant) {
 	for _, l := range of.leases {
 		p.mergeLeases(l.id, l.set, now)
 	}
+}
+
+// unknown returns how many of the keys the state does not know.
+func (s *state) unknown(keys []Identity) (n uint32) {
+	for _, id := range keys {
+		if s.records.find(id) == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // unite adds what is told of a key to its history.

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 	"sync/atomic"
@@ -93,7 +94,7 @@ func (t *records) find(id Identity) *record {
 // insert makes an empty record for id, which must have none. Pointers to other records
 // are void afterwards.
 func (t *records) insert(id Identity) *record {
-	if (t.n+1)*fullDen > t.slots()*fullNum {
+	if t.full() {
 		t.resize(len(t.pages) + max(1, len(t.pages)/growth))
 	}
 	for {
@@ -106,6 +107,31 @@ func (t *records) insert(id Identity) *record {
 		t.resize(len(t.pages) + 1)
 	}
 }
+
+// full tells whether the table has to grow for another record.
+func (t *records) full() bool { return (t.n+1)*fullDen > t.slots()*fullNum }
+
+// insertNext is insert where records come in their order, as in a snapshot. What they fill of the
+// table is as much as they are through of all hashes: in one that grew only as it fills they would
+// crowd at its start, and each find its place behind all others. So it grows at once to as many as
+// are to be expected, and to no more than most.
+func (t *records) insertNext(id Identity, most uint32) *record {
+	if t.n > 0 && t.full() {
+		n := float64(t.n)
+		least := (n - math.Sqrt(n)) / math.Ldexp(float64(id.lo), -64) // by a standard deviation
+		t.reserve(uint32(min(least, float64(most))))
+	}
+	return t.insert(id)
+}
+
+// reserve makes room for so many records in all.
+func (t *records) reserve(n uint32) {
+	if pages := pagesFor(n); pages > len(t.pages) {
+		t.resize(pages)
+	}
+}
+
+func pagesFor(n uint32) int { return int(n*fullDen/fullNum/PageRecords) + 1 }
 
 // makeRoom frees the slot where id belongs, by moving what is behind it on by one. It
 // returns false if that would run over the end.
@@ -148,7 +174,7 @@ func (t *records) remove(i uint32) {
 // in the middle of one what is left crowds at the end of the table.
 func (t *records) shrink() {
 	if t.n*2 < t.slots() {
-		if pages := int(t.n*fullDen/fullNum/PageRecords) + 1; pages < len(t.pages) {
+		if pages := pagesFor(t.n); pages < len(t.pages) {
 			t.resize(pages)
 		}
 	}

@@ -1,7 +1,9 @@
 package limiter
 
 import (
+	"cmp"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +58,36 @@ func TestRecordsEqualAMap(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRecordsThatComeInOrderDoNotCrowd puts records in the order of their hashes, as snapshots come. Each
+// once found its place behind all that had come before: a state of 80,000 keys took seconds.
+func TestRecordsThatComeInOrderDoNotCrowd(t *testing.T) {
+	for _, n := range []int{1, 96, 97, 2000, 50_000} {
+		r := rand.New(rand.NewPCG(1, uint64(n)))
+		ids := make([]Identity, n)
+		for i := range ids {
+			ids[i] = Identity{r.Uint64(), r.Uint64()}
+		}
+		slices.SortFunc(ids, func(a, b Identity) int { return cmp.Compare(a.lo, b.lo) })
+		table := newRecords(newArena[record](PageRecords), nil)
+		furthest := uint32(0)
+		for _, id := range ids {
+			rec := table.insertNext(id, uint32(n))
+			at := table.home(id)
+			for table.at(at) != rec {
+				at++
+			}
+			furthest = max(furthest, at-table.home(id))
+		}
+		checkOrder(t, &table)
+		if furthest > 1000 {
+			t.Errorf("of %d records one is %d slots from home", n, furthest)
+		}
+		if most := pagesFor(uint32(n)) * 5 / 4; len(table.pages) > most+1 {
+			t.Errorf("%d records take %d pages, more than %d", n, len(table.pages), most)
+		}
+	}
 }
 
 func checkOrder(t failer, table *records) {

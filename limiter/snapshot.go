@@ -56,6 +56,9 @@ func (s *state) append(b []byte, base, since Instant) []byte {
 	return append(b, 0)
 }
 
+// leastKey is no more than the bytes that a key takes in a snapshot.
+const leastKey = 16
+
 // snapshot reads a state into s, which is empty. After an error s has part of it.
 func (r *reader) snapshot(s *state) {
 	then := min(r.ours(r.base), r.now) // what expired later its holder may have kept
@@ -75,7 +78,7 @@ func (r *reader) snapshot(s *state) {
 		if r.err != nil {
 			return
 		}
-		rec := s.records.insert(id)
+		rec := s.records.insertNext(id, s.records.n+1+uint32(len(r.b)/leastKey))
 		h := s.history(rec)
 		h.rebuild(&p)
 		h.dropFront(h.firstLive(int64(h.horizon), then))
