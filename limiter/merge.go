@@ -112,7 +112,7 @@ func (p *partition) merge(of *admitted, now Instant) {
 			p.recorder.largest(p.largest, now)
 		}
 	}
-	p.records.reserve(p.records.n + p.unknown(of.keys))
+	p.records.reserve(p.records.n + p.unknown(of)) // keys come in order, see insertNext
 	for _, id := range of.keys {
 		told := of.told[id]
 		p.unite(id, told, now)
@@ -126,9 +126,14 @@ func (p *partition) merge(of *admitted, now Instant) {
 }
 
 // unknown returns how many of the keys the state does not know.
-func (s *state) unknown(keys []Identity) (n uint32) {
-	for _, id := range keys {
+func (s *state) unknown(of *admitted) (n uint32) {
+	for _, id := range of.keys {
 		if s.records.find(id) == nil {
+			n++
+		}
+	}
+	for id := range of.leased {
+		if of.told[id] == nil && s.records.find(id) == nil {
 			n++
 		}
 	}

@@ -206,3 +206,40 @@ func TestMergeOfLongAgo(t *testing.T) {
 		t.Errorf("%d remain of 10 after 1", d.Remaining)
 	}
 }
+
+// A merge makes room at once for the keys that it brings, those with nothing but leases among them, and
+// for no others. One by one, in their order, 32,000 of them took half a second.
+func TestMergeForeseesItsKeys(t *testing.T) {
+	tier, err := NewTier(TierSpec{Name: "t", Windows: []Window{{10, 10 * time.Minute}}, Concurrent: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := sharedTable(t, Config{MaxKeys: 10_000}), sharedTable(t, Config{MaxKeys: 10_000})
+	const now = Instant(100 * time.Hour)
+	key := func(i int) Key { return Key{0, Identity{uint64(i), uint64(i) << 50}} }
+	for _, table := range []*Table{ours, theirs} {
+		table.Permit(0, forEver)
+		for i := range 100 { // known to both
+			table.Check(key(i), tier, 1, now)
+		}
+	}
+	for i := 100; i < 1100; i++ {
+		theirs.Check(key(i), tier, 1, now)
+	}
+	for i := 1000; i < 3000; i++ {
+		if g, err := theirs.Acquire(&Acquisition{Key: key(i), Tier: tier, TTL: time.Minute, Nonce: 1}, now); err != nil || !g.Granted {
+			t.Fatal(g, err)
+		}
+	}
+	of := admitted{told: map[Identity]*past{}, leased: map[Identity]bool{}}
+	snapshot, _ := theirs.Snapshot(nil, 0, 0)
+	if err := ours.gather(&of, Piece{Bytes: snapshot}, 0, now); err != nil {
+		t.Fatal(err)
+	}
+	if n := ours.partitions[0].unknown(&of); n != 2900 {
+		t.Errorf("a merge foresees %d keys, want 2900", n)
+	}
+	if err := ours.Merge(0, []Piece{{Bytes: snapshot}}, 0, now); err != nil || ours.Keys() != 3000 {
+		t.Errorf("after the merge there are %d keys, want 3000: %v", ours.Keys(), err)
+	}
+}
