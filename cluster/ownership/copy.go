@@ -239,7 +239,7 @@ func (m *Machine) installed(p *peer, s *Snapshot) {
 		pt.closed = m.now.Add(min(s.Closed, m.Horizon))
 	}
 	m.learn(pt, g)
-	pt.askedLast = m.now
+	pt.askedLast, pt.decided = m.now, m.now
 	m.ack(p, pt, false)
 }
 
@@ -275,7 +275,9 @@ func (m *Machine) followed(p *peer, d *Delta) {
 			return
 		}
 		pt.at.Seq = d.Changes.Last
-		pt.past.add(d.Mark)
+		if pt.past.add(d.Mark); d.Mark == (Position{}) {
+			pt.decided = m.now // or its leases last so much longer
+		}
 	}
 	m.ack(p, pt, false)
 }

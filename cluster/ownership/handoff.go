@@ -65,6 +65,10 @@ func (m *Machine) handOver(pt *part) {
 		m.frozen++
 		h.handoff = &handoff{to: c.name, boot: c.boot, began: m.now}
 		m.note(pt, "freezes, to give it to %s", c.name)
+		if h.permit <= m.now {
+			m.makeGood(pt)
+			h.stopped = m.now
+		}
 		m.permit(pt, 0)
 		m.take(pt)
 		m.feed(pt)
@@ -117,7 +121,7 @@ func (m *Machine) giveUp(pt *part, copies []string) {
 	m.endHolding(pt)
 	pt.complete, pt.at = true, at
 	pt.holder = claim{heard: m.now}
-	pt.askedLast, pt.pledge = m.now, pledge{}
+	pt.askedLast, pt.decided, pt.pledge = m.now, m.now, pledge{}
 	pt.bind(pt.commit.to, pt.commit.boot).asked = m.now.Add(Binding)
 	m.announce = true
 	m.note(pt, "gives %v at %d to %s, copies at %v", pt.gen, at.Seq, pt.commit.to, copies)

@@ -3,6 +3,7 @@ package ownership
 import (
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/overten/sluice/limiter"
 )
@@ -181,19 +182,25 @@ func (m *Machine) permit(pt *part, until limiter.Instant) {
 	m.Store.Permit(pt.id, until)
 }
 
-// resume lets a holder decide again. While it did not, nobody could renew a lease.
+// resume lets a holder decide again.
 func (m *Machine) resume(pt *part) {
-	h := pt.hold
-	since := h.stopped
+	m.note(pt, "decides, after %v", m.makeGood(pt))
+	pt.hold.stopped = 0
+}
+
+// makeGood lets leases live longer by how long a holder has not been permitted, as nobody could
+// renew them, and returns that.
+func (m *Machine) makeGood(pt *part) time.Duration {
+	since := pt.hold.stopped
 	if since == 0 {
-		since = h.permit // it ran out by itself
+		since = pt.hold.permit // it ran out by itself
 	}
-	h.stopped = 0
-	m.note(pt, "decides, after %v", m.now.Sub(since))
-	if gap := m.now.Sub(since); since > 0 && gap > Beat {
+	gap := m.now.Sub(since)
+	if since > 0 && gap > Beat {
 		m.Store.Prolong(pt.id, min(gap, limiter.MaxTTL), m.now)
 		m.take(pt)
 	}
+	return gap
 }
 
 // keep does what a holder has to: it looks after its copies and its permit.

@@ -23,6 +23,7 @@ type aside struct {
 	past        marks
 	form        form
 	sent        limiter.Instant
+	times       int // that it was sent in this form
 }
 
 // form is how a remainder is told.
@@ -34,12 +35,13 @@ const (
 	asWhole
 )
 
-// Of remainders, which may be large, so many go to a node at a time, and not again before
-// so long.
+// Of remainders, which may be large, so many go to a node at a time. One goes again after a while
+// that doubles: it may be under way on a slow link, or the other does not take it.
 const (
 	maxRemainders     = 16
 	maxRemainderBytes = 4 << 20 // one that is larger goes alone
 	asideResend       = time.Second
+	asideResendMost   = 4 * time.Second
 )
 
 // yield ends a holding because a later one was heard of: of two the earlier becomes a copy,
@@ -57,9 +59,9 @@ func (m *Machine) yield(pt *part) {
 		a.first = h.last + 1
 	}
 	a.changes = slices.Clone(h.log)
-	if f := h.fork; f != nil && f.cut {
+	if f := h.fork; f != nil && f.cut && f.at > 0 {
 		a.since = f.acked + 1
-		a.recent, _ = m.Store.Snapshot(nil, pt.id, max(f.at-1, 0)) // with what was decided then
+		a.recent, _ = m.Store.Snapshot(nil, pt.id, f.at-1) // with what was decided then
 	}
 	a.state, _ = m.Store.Snapshot(nil, pt.id, 0)
 	m.endHolding(pt)
@@ -70,7 +72,7 @@ func (m *Machine) yield(pt *part) {
 	}
 	pt.aside = a
 	pt.holder = claim{heard: m.now}
-	pt.askedLast, pt.pledge = m.now, pledge{}
+	pt.askedLast, pt.decided, pt.pledge = m.now, m.now, pledge{}
 	m.announce = true
 	m.hurry(pt)
 }
@@ -85,7 +87,7 @@ func (m *Machine) sendAside(pt *part) {
 		return
 	}
 	to := pt.holder.name
-	if to == "" || to == m.Name || !m.reachable(to) || a.sent != 0 && m.now.Sub(a.sent) < asideResend {
+	if to == "" || to == m.Name || !m.reachable(to) || a.times > 0 && m.now.Sub(a.sent) < a.patience() {
 		return
 	}
 	f, r := m.out.frame(to), a.remainder(pt)
@@ -93,7 +95,13 @@ func (m *Machine) sendAside(pt *part) {
 		return // the others go with the next tick
 	}
 	a.sent = m.now
+	a.times++
 	f.Remainders = append(f.Remainders, *r)
+}
+
+// patience returns how long after it was sent last it is to go again.
+func (a *aside) patience() time.Duration {
+	return min(asideResend<<min(a.times-1, 8), asideResendMost)
 }
 
 func sizeOf(remainders []Remainder) (n int) {
@@ -120,7 +128,7 @@ func (m *Machine) keepAside(pt *part) {
 
 // tellMore takes the next form: what was told was not enough.
 func (a *aside) tellMore() {
-	a.sent = 0
+	a.times = 0
 	if a.form == asChanges && a.recent != nil {
 		a.form = asRecent
 	} else {

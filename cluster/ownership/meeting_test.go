@@ -1,6 +1,7 @@
 package ownership_test
 
 import (
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -58,13 +59,17 @@ func (s *sides) start(name string) {
 	s.look()
 }
 
-// counted is a table that counts merges.
+// counted is a table that counts merges, and refuses those of some partitions.
 type counted struct {
 	*limiter.Table
-	merges int
+	merges  int
+	refuses func(limiter.PartitionID) bool // may be nil
 }
 
 func (c *counted) Merge(p limiter.PartitionID, other []limiter.Piece, shift time.Duration, now limiter.Instant) error {
+	if c.refuses != nil && c.refuses(p) {
+		return errors.New("refused")
+	}
 	c.merges++
 	return c.Table.Merge(p, other, shift, now)
 }
@@ -149,8 +154,12 @@ func (s *sides) deliver() {
 func (s *sides) bring(from, to string, l *ownership.Letters) {
 	o := s.up[to]
 	if l.Frame != nil {
-		if s.delay != nil && s.delay(l.Frame) > 0 {
-			s.late = append(s.late, delayed{s.now.Add(s.delay(l.Frame)), func() { o.Receive(s.now, from, 1, l.Frame) }})
+		var delay time.Duration
+		if s.delay != nil {
+			delay = s.delay(l.Frame)
+		}
+		if delay > 0 {
+			s.late = append(s.late, delayed{s.now.Add(delay), func() { o.Receive(s.now, from, 1, l.Frame) }})
 		} else {
 			o.Receive(s.now, from, 1, l.Frame)
 		}
@@ -238,6 +247,44 @@ func TestRemaindersMayBeLate(t *testing.T) {
 		if d := s.tables[s.holder(p, 0)].Check(keyIn(p), tier, 0, s.now); d.Remaining > 0 {
 			t.Errorf("partition %d: 12 of 10 were admitted, and %d remain", p, d.Remaining)
 		}
+	}
+}
+
+// A remainder that a node never takes goes again ever more rarely, and holds up no others.
+func TestRemaindersThatAreNotTakenHoldUpNoOthers(t *testing.T) {
+	const partitions, refused = 200, 100
+	s := newSides(t, partitions)
+	for _, name := range []string{"a", "b"} {
+		s.start(name)
+		s.tables[name].refuses = func(p limiter.PartitionID) bool { return p < refused }
+	}
+	s.run(5 * time.Second)
+	tier := tierOf(t, 20)
+	s.put("b", 1)
+	s.run(5 * time.Second)
+	for p := range limiter.PartitionID(partitions) {
+		s.hit("a", p, tier, 6)
+		s.hit("b", p, tier, 6)
+	}
+	sent := 0
+	s.delay = func(f *ownership.Frame) time.Duration {
+		for _, r := range f.Remainders {
+			if r.Partition < refused {
+				sent++
+			}
+		}
+		return 0
+	}
+	s.drains["b"] = true
+	s.put("b", 0)
+	s.run(20 * time.Second)
+	for p := limiter.PartitionID(refused); p < partitions; p++ {
+		if d := s.tables[s.holder(p, 0)].Check(keyIn(p), tier, 0, s.now); d.Remaining > 20-12 {
+			t.Errorf("partition %d: 12 of 20 were admitted, and %d remain", p, d.Remaining)
+		}
+	}
+	if sent == 0 || sent > 8*refused {
+		t.Errorf("in 20 s %d remainders were sent of %d that nobody takes", sent, refused)
 	}
 }
 
@@ -344,55 +391,5 @@ func TestARemainderIsMergedOnce(t *testing.T) {
 	}
 	if d := s.tables[s.holder(p, 0)].Check(keyIn(p), tier, 0, s.now); d.Remaining != 10_000-admitted {
 		t.Errorf("%d were admitted, and of 10,000 remain %d", admitted, d.Remaining)
-	}
-}
-
-// Leases end later by as long as nobody could renew them, however long that was, whether their holder
-// decides again or its copy goes on.
-func TestLeasesWaitForAHolder(t *testing.T) {
-	for name, alone := range map[string]func(s *sides, holder, copyAt, third string){
-		"the holder": func(s *sides, _, copyAt, third string) {
-			s.side[copyAt], s.side[third] = 1, 2
-		},
-		"its copy": func(s *sides, holder, _, third string) {
-			s.side[third] = 1
-			s.kill(holder)
-		},
-	} {
-		t.Run(name, func(t *testing.T) { leaseWaits(t, alone) })
-	}
-}
-
-// leaseWaits lets one of three nodes, which must see another to decide, be alone for 90 s with a lease
-// that has 100 s left, and wants it to be there 10 s after its end.
-func leaseWaits(t *testing.T, alone func(s *sides, holder, copyAt, third string)) {
-	tier, err := limiter.NewTier(limiter.TierSpec{Name: "t", Windows: []limiter.Window{{Limit: 10, Per: time.Minute}}, Concurrent: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newSides(t, 7)
-	s.minMembers = 2
-	for _, name := range []string{"a", "b", "c"} {
-		s.start(name)
-	}
-	s.run(5 * time.Second)
-	const p, left = limiter.PartitionID(0), 100 * time.Second
-	holder := s.holder(p, 0)
-	copyAt := s.up[holder].Copies(p)[0]
-	third := s.names()[slices.IndexFunc(s.names(), func(name string) bool { return name != holder && name != copyAt })]
-	key, run := keyIn(p), limiter.RunHashOf(1, 0)
-	g, err := s.tables[holder].Acquire(&limiter.Acquisition{Key: key, Tier: tier, Run: run, TTL: left, Nonce: 1}, s.now)
-	if err != nil || !g.Granted {
-		t.Fatal(g, err)
-	}
-	s.run(time.Second)
-	alone(s, holder, copyAt, third)
-	s.look()
-	s.run(90 * time.Second)
-	clear(s.side)
-	s.look()
-	s.run(20 * time.Second)
-	if _, err := s.tables[s.holder(p, 0)].Renew(limiter.LeaseRef{Key: key, Run: run, Nonce: g.Nonce}, left, nil, s.now); err != nil {
-		t.Errorf("90 of 110 seconds nobody could renew a lease of 100: %v", err)
 	}
 }

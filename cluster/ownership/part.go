@@ -22,6 +22,7 @@ type part struct {
 	owned    bool     // the view gives it to this node
 	at       Position // of a copy
 	hold     *holding
+	decided  limiter.Instant // when the holder of this copy may have decided last, as far as is known
 
 	gen    Generation      // while it is held: the holding's
 	parent Position        // where gen began

@@ -52,6 +52,9 @@ func (m *Machine) asked(p *peer, stamp limiter.Instant, a *Ask) {
 		answer.Complete, answer.Seq = true, pt.at.Seq
 		if a.Copy {
 			pt.askedLast = m.now
+			if pt.holder.name != p.name || pt.holder.permitted {
+				pt.decided = m.now
+			}
 		}
 	}
 	if answer.Given = m.view != nil && pt.hold == nil && pt.round == nil && !m.hears(pt, p.name) && m.free(pt, p.name, p.boot) && !pt.known.After(g); answer.Given {

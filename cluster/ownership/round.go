@@ -147,7 +147,7 @@ func (m *Machine) won(pt *part) {
 	m.ended[r.why].Won++
 	switch r.why {
 	case Promote:
-		silence := m.now.Sub(max(pt.askedLast, 1)) - Beat // whose copy this is may have decided until it would have asked again
+		silence := m.now.Sub(max(pt.decided, 1)) - Beat // whose copy this is may have decided until it would have asked again
 		number := max(r.highest, pt.known.Number) + 1
 		if pt.commit != nil {
 			number++ // later than the generation that our commit may have begun unheard

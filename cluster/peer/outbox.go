@@ -101,17 +101,35 @@ func (o *outbox) rouse() {
 	}
 }
 
-// frame queues a frame, or drops it if too much waits.
+// frame queues a frame, or drops it if too much waits. One that is large is taken apart, as remainders
+// must not hold up what else it says: a late heartbeat is a silence.
 func (o *outbox) frame(f *ownership.Frame) {
-	l := letter{frame: f, bytes: frameBytes(f)}
 	o.mu.Lock()
-	if l.bytes > pieceBytes {
-		o.put(&o.large, l)
-	} else {
-		o.put(&o.small, l)
-	}
+	o.frameLocked(f)
 	o.mu.Unlock()
 	o.rouse()
+}
+
+func (o *outbox) frameLocked(f *ownership.Frame) {
+	l := letter{frame: f, bytes: frameBytes(f)}
+	if l.bytes <= pieceBytes {
+		o.put(&o.small, l)
+		return
+	}
+	rest := *f
+	rest.Asks, rest.Pledges, rest.Remainders = nil, nil, nil
+	for _, f := range []ownership.Frame{
+		rest, {Stamp: f.Stamp, Asks: f.Asks}, {Stamp: f.Stamp, Pledges: f.Pledges}, {Stamp: f.Stamp, Remainders: f.Remainders},
+	} {
+		l := letter{frame: &f, bytes: frameBytes(&f)}
+		switch {
+		case l.bytes <= itemBytes: // it says nothing
+		case l.bytes <= pieceBytes:
+			o.put(&o.small, l)
+		default:
+			o.put(&o.large, l)
+		}
+	}
 }
 
 // copying queues a copying, or ends the stream if too much waits: nothing may be missing

@@ -84,3 +84,32 @@ func TestChangesFollowAHugeState(t *testing.T) {
 		t.Error("two states that are larger than all that may wait do")
 	}
 }
+
+// A heartbeat does not wait for the remainders of the same frame: it once came so late on a slow link
+// that its sender was taken for dead.
+func TestAHeartbeatDoesNotWaitForRemainders(t *testing.T) {
+	o := newOutbox()
+	f := &ownership.Frame{
+		Stamp: 7, Heartbeat: &ownership.Heartbeat{View: 1}, Taken: []ownership.Taken{{Partition: 2}},
+		Remainders: []ownership.Remainder{{Partition: 3, State: make([]byte, pieceBytes)}},
+	}
+	for range 1021 {
+		f.Asks = append(f.Asks, ownership.Ask{Parent: ownership.Position{Gen: gen()}})
+		f.Pledges = append(f.Pledges, ownership.Pledge{Known: gen()})
+	}
+	o.frame(f)
+	letters, _ := o.hurried(nil)
+	if len(letters) != 3 || letters[0].frame.Heartbeat == nil || len(letters[0].frame.Taken) != 1 ||
+		len(letters[1].frame.Asks) != 1021 || len(letters[2].frame.Pledges) != 1021 {
+		t.Fatalf("what goes first: %+v", letters)
+	}
+	for _, l := range letters {
+		if l.frame.Stamp != 7 || len(l.frame.Remainders) > 0 {
+			t.Errorf("what goes first: %+v", l.frame)
+		}
+	}
+	l, ok := o.next()
+	if !ok || l.frame.Stamp != 7 || l.frame.Heartbeat != nil || len(l.frame.Remainders) != 1 {
+		t.Errorf("what goes then: %+v, %v", l, ok)
+	}
+}
