@@ -228,6 +228,7 @@ func (m *Machine) installed(p *peer, s *Snapshot) {
 	if pt.hold != nil || pt.round != nil || pt.complete && pt.at.Gen.After(g) || pt.complete && pt.at.Gen == g && pt.at.Seq > s.At.Seq {
 		return
 	}
+	m.copyOut(pt)
 	if err := m.Store.Install(pt.id, s.State, p.shift.value(), m.now); err != nil {
 		m.reject(pt, p.name, err)
 		return
@@ -343,6 +344,7 @@ func (m *Machine) leave(p *peer, l *Leave) {
 // discard forgets a copy.
 func (m *Machine) discard(pt *part) {
 	if pt.complete || pt.at != (Position{}) {
+		m.copyOut(pt)
 		m.Store.Clear(pt.id)
 	}
 	pt.complete, pt.at, pt.past, pt.commit, pt.closed = false, Position{}, nil, nil, 0

@@ -34,12 +34,20 @@ const maxHandoffs = 8
 // returnAfter is how long a partition is not given back to who gave it.
 const returnAfter = time.Second
 
-// countHandoffs counts the partitions that are being handed over: they are frozen, or were
-// given up lately and nobody was heard to hold them.
-func (m *Machine) countHandoffs() {
+// countUnderWay counts the partitions that are being handed over, which are frozen, or were given
+// up lately and nobody was heard to hold them; and the bytes of remainders under way to each node.
+func (m *Machine) countUnderWay() {
 	m.frozen = 0
+	for _, p := range m.peers {
+		p.remainders = 0
+	}
 	for i := range m.parts {
 		pt := &m.parts[i]
+		if a := pt.aside; a != nil && a.underWay(m.now) {
+			if p := m.peers[a.to]; p != nil {
+				p.remainders += a.bytes
+			}
+		}
 		if pt.hold != nil && pt.hold.handoff != nil || pt.commit != nil && !pt.commit.heard && m.now.Sub(pt.commit.began) < handoffMost {
 			m.frozen++
 		}

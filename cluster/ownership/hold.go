@@ -110,6 +110,7 @@ func (m *Machine) begin(pt *part, number uint64, parent Position, handed bool) {
 	if pt.aside != nil && pt.aside.gen == parent.Gen {
 		pt.aside = nil // it is part of the state that this begins with
 	}
+	m.copyOut(pt)
 	pt.holder = claim{name: m.Name, gen: pt.gen, heard: m.now}
 	pt.pledge = pledge{}
 	m.Store.Permit(pt.id, 0)

@@ -329,7 +329,7 @@ func (m *Machine) settle() {
 		return
 	}
 	for m.urgent || m.room || len(m.hurried) > 0 {
-		m.countHandoffs()
+		m.countUnderWay()
 		hurried := m.hurried
 		m.hurried = nil
 		for _, pt := range hurried {

@@ -12,18 +12,22 @@ import (
 //
 // It is told in the shortest form that the present one's state allows: the changes that it
 // may lack; if it lacks more than these, the state since the first that a dropped copy
-// lacks; if that is not enough, or there is no common past, all of the state.
+// lacks; if that is not enough, or there is no common past, all of the state. States, which are
+// large and seldom told, stay in the store until they change there.
 type aside struct {
 	gen         Generation
 	first, last uint64
-	changes     []Stretch // from first to last
-	recent      []byte    // the state since change since was decided; nil: there was no dropped copy
-	since       uint64
-	state       []byte // the whole state
+	changes     []Stretch       // from first to last
+	since       uint64          // the first change that a dropped copy lacks; 0: there was none,
+	decided     limiter.Instant // when that was decided, or before,
+	recent      []byte          // and the state since then; nil: it is in the store
+	state       []byte          // the whole state; nil: it is in the store
 	past        marks
 	form        form
+	to          string // whom it was sent to last,
 	sent        limiter.Instant
-	times       int // that it was sent in this form
+	bytes       int
+	times       int // and how many times, in this form
 }
 
 // form is how a remainder is told.
@@ -35,11 +39,10 @@ const (
 	asWhole
 )
 
-// Of remainders, which may be large, so many go to a node at a time. One goes again after a while
-// that doubles: it may be under way on a slow link, or the other does not take it.
+// Of remainders so many bytes are under way to a node at a time, as it does little else while it takes
+// them. One goes again after a while that doubles: the other may be slow, or does not take it.
 const (
-	maxRemainders     = 16
-	maxRemainderBytes = 4 << 20 // one that is larger goes alone
+	maxRemainderBytes = 1 << 20 // one that is larger goes alone
 	asideResend       = time.Second
 	asideResendMost   = 4 * time.Second
 )
@@ -60,10 +63,8 @@ func (m *Machine) yield(pt *part) {
 	}
 	a.changes = slices.Clone(h.log)
 	if f := h.fork; f != nil && f.cut && f.at > 0 {
-		a.since = f.acked + 1
-		a.recent, _ = m.Store.Snapshot(nil, pt.id, f.at-1) // with what was decided then
+		a.since, a.decided = f.acked+1, f.at
 	}
-	a.state, _ = m.Store.Snapshot(nil, pt.id, 0)
 	m.endHolding(pt)
 	pt.complete, pt.at = true, Position{a.gen, a.last}
 	if a.last == 0 && pt.parent.Gen != (Generation{}) {
@@ -87,15 +88,21 @@ func (m *Machine) sendAside(pt *part) {
 		return
 	}
 	to := pt.holder.name
-	if to == "" || to == m.Name || !m.reachable(to) || a.times > 0 && m.now.Sub(a.sent) < a.patience() {
+	if to == "" || to == m.Name || !m.reachable(to) || a.to == to && a.times > 0 && m.now.Sub(a.sent) < a.patience() {
 		return
 	}
-	f, r := m.out.frame(to), a.remainder(pt)
-	if n := len(f.Remainders); n >= maxRemainders || n > 0 && sizeOf(f.Remainders)+r.size() > maxRemainderBytes {
-		return // the others go with the next tick
+	if a.form != asChanges {
+		m.copyOut(pt)
 	}
-	a.sent = m.now
+	p, r := m.peers[to], a.remainder(pt)
+	bytes := r.size()
+	if p.remainders > 0 && p.remainders+bytes > maxRemainderBytes {
+		return // it goes with a later tick
+	}
+	a.to, a.sent, a.bytes = to, m.now, bytes
 	a.times++
+	p.remainders += bytes
+	f := m.out.frame(to)
 	f.Remainders = append(f.Remainders, *r)
 }
 
@@ -104,11 +111,21 @@ func (a *aside) patience() time.Duration {
 	return min(asideResend<<min(a.times-1, 8), asideResendMost)
 }
 
-func sizeOf(remainders []Remainder) (n int) {
-	for i := range remainders {
-		n += remainders[i].size()
+// underWay tells whether the other has not had the time to take it.
+func (a *aside) underWay(now limiter.Instant) bool {
+	return a.times > 0 && now.Sub(a.sent) < asideResend
+}
+
+// copyOut takes what an aside may have to tell out of the store, where it is about to change.
+func (m *Machine) copyOut(pt *part) {
+	a := pt.aside
+	if a == nil || a.state != nil {
+		return
 	}
-	return n
+	if a.since > 0 {
+		a.recent, _ = m.Store.Snapshot(nil, pt.id, a.decided-1) // with what was decided then
+	}
+	a.state, _ = m.Store.Snapshot(nil, pt.id, 0)
 }
 
 // keepAside takes the remainder of an earlier holding of this node's own, which by now
@@ -129,7 +146,7 @@ func (m *Machine) keepAside(pt *part) {
 // tellMore takes the next form: what was told was not enough.
 func (a *aside) tellMore() {
 	a.times = 0
-	if a.form == asChanges && a.recent != nil {
+	if a.form == asChanges && a.since > 0 {
 		a.form = asRecent
 	} else {
 		a.form = asWhole

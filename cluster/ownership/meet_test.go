@@ -12,14 +12,14 @@ func TestRemainderIsToldInTheShortestForm(t *testing.T) {
 	last := Stretch{Changes: limiter.Changes{First: 91, Last: 100}}
 	gen := Generation{Number: 3, Name: "a", Boot: 1}
 	for name, c := range map[string]struct {
-		recent []byte
+		since  uint64
 		forms  []form
 		firsts []uint64
 	}{
-		"no copy was dropped": {nil, []form{asChanges, asWhole, asWhole}, []uint64{91, 0, 0}},
-		"one was at change 9": {[]byte("since 10"), []form{asChanges, asRecent, asWhole}, []uint64{91, 10, 0}},
+		"no copy was dropped": {0, []form{asChanges, asWhole, asWhole}, []uint64{91, 0, 0}},
+		"one was at change 9": {10, []form{asChanges, asRecent, asWhole}, []uint64{91, 10, 0}},
 	} {
-		a := &aside{gen: gen, first: 91, last: 100, changes: []Stretch{last}, recent: c.recent, since: 10, state: []byte("all")}
+		a := &aside{gen: gen, first: 91, last: 100, changes: []Stretch{last}, recent: []byte("since 10"), since: c.since, state: []byte("all")}
 		for i, want := range c.forms {
 			r := a.remainder(&part{})
 			if a.form != want || r.First != c.firsts[i] || r.Last != 100 || (r.Changes != nil) != (want == asChanges) || (r.State != nil) != (want != asChanges) {

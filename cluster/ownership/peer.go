@@ -19,6 +19,8 @@ type peer struct {
 	flight  int // bytes of snapshots under way to it
 	flights int // how many these are
 
+	remainders int // bytes of these under way to it
+
 	owed []limiter.PartitionID // of which it is owed an acknowledgement, each once
 	owes []uint64              // the same, a bit for each partition
 	due  bool                  // it is to be told at once

@@ -44,6 +44,7 @@ func (m *Machine) asked(p *peer, stamp limiter.Instant, a *Ask) {
 		pt.pledge = pledge{} // who had it has given the partition up
 	}
 	if a.Copy && pt.hold == nil && pt.round == nil && pt.complete && pt.at.Gen != g && pt.at == a.Parent {
+		m.copyOut(pt)
 		pt.past.add(pt.at)
 		pt.at = Position{Gen: g}
 	}
