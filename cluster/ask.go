@@ -16,6 +16,7 @@ const (
 	maxHops     = 2
 	lookPace    = 2 * time.Millisecond
 	lookSlowest = 16 * time.Millisecond
+	crowdPace   = 20 * time.Microsecond // for each question that waits: then they take less than half a processor
 )
 
 // ErrUnknownTier is returned for a tier that the deciding node does not have.
@@ -136,10 +137,26 @@ type question struct {
 
 // pursue brings calls on that cannot go on as things stand.
 func (q *question) pursue(waiting []int, pace time.Duration) {
+	q.n.pursuing.Add(1)
+	defer q.n.pursuing.Add(-1)
 	for ; len(waiting) > 0; pace = slower(pace) {
-		q.pause(pace)
+		q.pause(q.patience(waiting, pace))
 		waiting = q.step(waiting, slower(pace))
 	}
+}
+
+// patience is how long calls wait until they look again, if nothing tells them to before: the longer,
+// the more do. While a node is gone many thousands wait, and the others must hear this one.
+func (q *question) patience(waiting []int, pace time.Duration) time.Duration {
+	crowd := time.Duration(q.n.pursuing.Load()) * crowdPace
+	if crowd <= pace {
+		return pace
+	}
+	now := q.n.Clock()
+	for _, i := range waiting {
+		crowd = min(crowd, q.calls[i].Deadline.Sub(now))
+	}
+	return max(pace, crowd)
 }
 
 // step decides and forwards what can be now, and returns the rest. It does not block.

@@ -89,6 +89,26 @@ func TestOneSlowCallHoldsUpNoOther(t *testing.T) {
 	<-second
 }
 
+// The more questions wait the more rarely each looks again, but none later than its first deadline.
+func TestACrowdLooksMoreRarely(t *testing.T) {
+	n := &Node{Config: Config{Clock: func() limiter.Instant { return 1000 }}}
+	q := &question{n: n, calls: []*peer.Call{{Deadline: limiter.Instant(1000).Add(time.Minute)}, {Deadline: limiter.Instant(1000).Add(50 * time.Millisecond)}}}
+	for _, c := range []struct {
+		pursuing int64
+		waiting  []int
+		want     time.Duration
+	}{
+		{1, []int{0, 1}, lookPace},
+		{10_000, []int{0}, 10_000 * crowdPace},
+		{10_000, []int{0, 1}, 50 * time.Millisecond},
+	} {
+		n.pursuing.Store(c.pursuing)
+		if got := q.patience(c.waiting, lookPace); got != c.want {
+			t.Errorf("of %d, calls %v look after %v, want %v", c.pursuing, c.waiting, got, c.want)
+		}
+	}
+}
+
 func transportOf(t *testing.T, name string, h peer.Handler, clock func() limiter.Instant) (*peer.Transport, peer.Address) {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")

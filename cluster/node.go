@@ -46,6 +46,7 @@ type Node struct {
 	draining atomic.Bool
 	refusing atomic.Bool // too few members are in view
 	stalls   stalls
+	pursuing atomic.Int64 // questions that wait
 	counts   counts
 	losses   losses     // guarded by mu
 	rejected rejections // guarded by mu

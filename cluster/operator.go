@@ -161,25 +161,27 @@ func (n *Node) Leases(ctx context.Context, k *limiter.Key, most int) (leases []p
 func (h *handler) Leases(_ context.Context, k *limiter.Key, most int) (leases []peer.LeaseStatus, more bool, err error) {
 	n := (*Node)(h)
 	now := n.Clock()
+	var of *limiter.Identity
+	if k != nil {
+		of = &k.ID
+	}
 	for p := range n.Partitions {
 		id := limiter.PartitionID(p)
 		if k != nil && k.Partition != id || !n.route(id).Held {
 			continue
 		}
-		n.table.Leases(id, now, func(of limiter.Identity, l limiter.Lease) {
-			switch {
-			case k != nil && k.ID != of:
-			case len(leases) >= most:
-				more = true
-			default:
-				leases = append(leases, peer.LeaseStatus{
-					Node: n.Name, Key: limiter.Key{Partition: id, ID: of}, RunID: l.RunID, TaskID: l.TaskID, RequestID: l.RequestID,
-					Tier: l.Tier, Age: now.Sub(l.Acquired), Left: l.Expiry.Sub(now),
-				})
-			}
-		})
+		some, further := n.table.Leases(id, of, most-len(leases), now)
+		for _, l := range some {
+			leases = append(leases, peer.LeaseStatus{
+				Node: n.Name, Key: limiter.Key{Partition: id, ID: l.Of}, RunID: l.RunID, TaskID: l.TaskID, RequestID: l.RequestID,
+				Tier: l.Tier, Age: now.Sub(l.Acquired), Left: l.Expiry.Sub(now),
+			})
+		}
+		if further {
+			return leases, true, nil
+		}
 	}
-	return leases, more, nil
+	return leases, false, nil
 }
 
 // Reset has the holder of k forget when units were admitted to it, and tells whether there

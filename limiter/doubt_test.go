@@ -157,15 +157,18 @@ func TestProlong(t *testing.T) {
 	if left, err := p.copy.Renew(ref, MinTTL, nil, p.now); err != nil || left != MinTTL {
 		t.Errorf("renewed: %v, %v", left, err)
 	}
-	n := 0
-	p.copy.Leases(0, p.now, func(id Identity, l Lease) {
-		if n++; id != (Identity{}) || l.Nonce != 1 || l.Tier != "t" {
-			t.Errorf("%v has %+v", id, l)
+	held, more := p.copy.Leases(0, nil, 10, p.now)
+	if len(held) != 1 || more || held[0].Of != (Identity{}) || held[0].Nonce != 1 || held[0].Tier != "t" {
+		t.Errorf("told are %+v, and more: %v", held, more)
+	}
+	for _, of := range []*Identity{nil, {}, {1, 1}} {
+		known := of == nil || *of == Identity{}
+		if held, more := p.copy.Leases(0, of, 0, p.now); len(held) > 0 || more != known {
+			t.Errorf("of %v told are %+v, and more: %v", of, held, more)
 		}
-	})
-	p.copy.Leases(0, p.now.Add(MinTTL), func(Identity, Lease) { n++ })
-	if n != 1 {
-		t.Errorf("%d leases told", n)
+	}
+	if held, more := p.copy.Leases(0, nil, 10, p.now.Add(MinTTL)); len(held) > 0 || more {
+		t.Errorf("told are %+v, and more: %v", held, more)
 	}
 }
 

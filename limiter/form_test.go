@@ -1,8 +1,11 @@
 package limiter
 
 import (
+	"slices"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // What a decision has read of a history is read again when its cells change their form: two single
@@ -93,4 +96,32 @@ func TestSingleCellsWithoutAPlaceBecomeNarrow(t *testing.T) {
 	if !d.Allowed || d.Remaining != 10_000-before-1 || r.entries() != before+1 || r.form() != narrow {
 		t.Errorf("%+v; %d entries after %d, of form %d", d, r.entries(), before, r.form())
 	}
+}
+
+// A past that is followed by a later one is what the two are united, and by any other unchanged.
+func TestFollowIsUnite(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		draw := func(name string, from int64) *past {
+			p := &past{horizon: rapid.Int64Range(1, 9).Draw(rt, name+" horizon")}
+			for tick := from; len(p.entries) < 4 && rapid.Bool().Draw(rt, name+" goes on"); {
+				tick += rapid.Int64Range(1, 3).Draw(rt, name+" step")
+				p.add(entry{tick, rapid.Uint32Range(1, 5).Draw(rt, name+" units")})
+				p.last = millis(tick) - Instant(rapid.Int64Range(0, 999_999).Draw(rt, name+" last"))
+			}
+			p.settle()
+			return p
+		}
+		a, b := draw("a", 10), draw("b", rapid.Int64Range(10, 20).Draw(rt, "begin"))
+		want, was := unite(a, b), &past{a.horizon, a.last, slices.Clone(a.entries)}
+		later := len(a.entries) > 0 && len(b.entries) > 0 && b.entries[0].tick > a.entries[len(a.entries)-1].tick
+		if a.follow(b) != later {
+			rt.Fatalf("followed: %v, want %v", !later, later)
+		}
+		if !later {
+			want = was
+		}
+		if a.horizon != want.horizon || a.last != want.last || !slices.Equal(a.entries, want.entries) {
+			rt.Fatalf("is %+v, want %+v", a, want)
+		}
+	})
 }

@@ -1,6 +1,9 @@
 package limiter
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // MaxInspected is how many entries of a history Inspect returns at most, the newest: with fewer
 // it has left out none.
@@ -74,26 +77,41 @@ func (s *leases) at(now Instant) (live []Lease) {
 	return live
 }
 
-// Leases calls each for every lease in p that is live at now. It asks for no permit.
-func (t *Table) Leases(p PartitionID, now Instant, each func(Identity, Lease)) {
-	type held struct {
-		id Identity
-		Lease
-	}
-	var all []held
+// A HeldLease is a lease and whose it is.
+type HeldLease struct {
+	Of Identity
+	Lease
+}
+
+// Leases returns at most most leases that are live at now, of one key of p or, if of is nil, of all,
+// and whether there are more. It asks for no permit, and holds p up no longer than for so many.
+func (t *Table) Leases(p PartitionID, of *Identity, most int, now Instant) (held []HeldLease, more bool) {
 	part := &t.partitions[p]
 	part.mu.Lock()
-	part.each(func(r *record) {
-		if set := part.sets.of(r); set != nil {
-			for _, l := range set.live.at(now) {
-				all = append(all, held{r.id, l})
+	defer part.mu.Unlock()
+	look := func(r *record) {
+		set := part.sets.of(r)
+		if set == nil || more {
+			return
+		}
+		held = slices.Grow(held, min(len(set.live.ends), most-len(held)))
+		for _, l := range set.live.ends {
+			switch {
+			case l.Expiry <= now:
+			case len(held) >= most:
+				more = true
+				return
+			default:
+				held = append(held, HeldLease{r.id, l.Lease})
 			}
 		}
-	})
-	part.mu.Unlock()
-	for _, h := range all {
-		each(h.id, h.Lease)
 	}
+	if of == nil {
+		part.each(look)
+	} else if r := part.records.find(*of); r != nil {
+		look(r)
+	}
+	return held, more
 }
 
 // Reset forgets a key's history; its leases stay. It returns whether there was something

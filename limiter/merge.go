@@ -86,6 +86,9 @@ func (a *admitted) tell(id Identity, told *past) {
 		a.told[id] = told
 		return
 	}
+	if known.follow(told) {
+		return
+	}
 	a.told[id] = unite(known, told)
 }
 
@@ -112,7 +115,7 @@ func (p *partition) merge(of *admitted, now Instant) {
 			p.recorder.largest(p.largest, now)
 		}
 	}
-	p.records.reserve(p.records.n + p.unknown(of)) // keys come in order, see insertNext
+	p.records.reserve(p.unknown(of)) // keys come in order, see insertNext
 	for _, id := range of.keys {
 		told := of.told[id]
 		p.unite(id, told, now)

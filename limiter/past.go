@@ -169,6 +169,19 @@ func unite(a, b *past) *past {
 	return u
 }
 
+// follow appends what another past tells, if that is all later, as in changes that follow each other:
+// many of them are not all to be written anew for each. It returns false, having changed nothing, if not.
+func (p *past) follow(later *past) bool {
+	n := len(p.entries)
+	if n == 0 || len(later.entries) == 0 || later.entries[0].tick <= p.entries[n-1].tick {
+		return false
+	}
+	p.entries = append(p.entries, later.entries...)
+	p.horizon, p.last = max(p.horizon, later.horizon), later.last
+	p.settle()
+	return true
+}
+
 // forget drops what has expired at now. What was long ago has to go before a history is made of
 // it, where ages are modulo 2³² ms.
 func (p *past) forget(now Instant) {

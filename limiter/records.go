@@ -114,19 +114,23 @@ func (t *records) full() bool { return (t.n+1)*fullDen > t.slots()*fullNum }
 // insertNext is insert where records come in their order, as in a snapshot. What they fill of the
 // table is as much as they are through of all hashes: in one that grew only as it fills they would
 // crowd at its start, and each find its place behind all others. So it grows at once to as many as
-// are to be expected, and to no more than most.
+// are to be expected, and to no more than most. As that is a guess, it is made again when they are
+// twice as many.
 func (t *records) insertNext(id Identity, most uint32) *record {
-	if t.n > 0 && t.full() {
+	if full := t.full(); t.n > 0 && (full || t.n >= PageRecords && t.n&(t.n-1) == 0) {
 		n := float64(t.n)
-		least := (n - math.Sqrt(n)) / math.Ldexp(float64(id.lo), -64) // by a standard deviation
-		t.reserve(uint32(min(least, float64(most))))
+		all := (n - math.Sqrt(n)) / math.Ldexp(float64(id.lo), -64) // less by a standard deviation
+		guess := uint32(min(all, float64(most)))
+		if guess > t.n && (full || pagesFor(guess) > len(t.pages)+len(t.pages)/growth) {
+			t.reserve(guess - t.n)
+		}
 	}
 	return t.insert(id)
 }
 
-// reserve makes room for so many records in all.
-func (t *records) reserve(n uint32) {
-	if pages := pagesFor(n); pages > len(t.pages) {
+// reserve makes room for so many records more.
+func (t *records) reserve(more uint32) {
+	if pages := pagesFor(t.n + more); more > 0 && pages > len(t.pages) {
 		t.resize(pages)
 	}
 }

@@ -51,6 +51,8 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 	var c change
 	var hits [few]hitChange
 	n, only, leases := 0, true, 0
+	var fresh uint32 // keys that s does not know, some perhaps more than once
+	var last Identity
 	for ; r.change(&c); n++ {
 		switch c.kind {
 		case changeHit:
@@ -60,6 +62,12 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 			continue
 		case changeLease, changeReleased:
 			leases++
+			fallthrough
+		case changeUnited:
+			if c.id != last && s.records.find(c.id) == nil {
+				fresh++
+			}
+			last = c.id
 		}
 		only = false
 	}
@@ -75,6 +83,7 @@ func (s *state) replay(b []byte, from, first uint64, shift time.Duration, now In
 		s.countAll(hits[skipped:n], now)
 		return nil
 	}
+	s.records.reserve(fresh) // those of a merge come in order, see insertNext
 	r = again
 	some := hits[:0]
 	for seq := from; r.change(&c); seq++ {

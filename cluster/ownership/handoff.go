@@ -39,7 +39,7 @@ const returnAfter = time.Second
 func (m *Machine) countUnderWay() {
 	m.frozen = 0
 	for _, p := range m.peers {
-		p.remainders = 0
+		p.remainders, p.crowded = 0, false
 	}
 	for i := range m.parts {
 		pt := &m.parts[i]

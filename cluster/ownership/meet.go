@@ -91,12 +91,17 @@ func (m *Machine) sendAside(pt *part) {
 	if to == "" || to == m.Name || !m.reachable(to) || a.to == to && a.times > 0 && m.now.Sub(a.sent) < a.patience() {
 		return
 	}
-	if a.form != asChanges {
+	p := m.peers[to]
+	if a.form != asChanges && a.state == nil {
+		if p.crowded {
+			return // and stays in the store as long
+		}
 		m.copyOut(pt)
 	}
-	p, r := m.peers[to], a.remainder(pt)
+	r := a.remainder(pt)
 	bytes := r.size()
 	if p.remainders > 0 && p.remainders+bytes > maxRemainderBytes {
+		p.crowded = true
 		return // it goes with a later tick
 	}
 	a.to, a.sent, a.bytes = to, m.now, bytes

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"testing"
+	"time"
 
 	"github.com/overten/sluice/limiter"
 )
@@ -63,5 +64,60 @@ func TestOwnRemainderThatIsNotTakenIsTold(t *testing.T) {
 	m.keepAside(pt)
 	if told != "a" || pt.aside == nil {
 		t.Errorf("told of %q, kept: %v", told, pt.aside != nil)
+	}
+}
+
+// large is a table whose states are large, and counts those that are copied.
+type large struct {
+	*limiter.Table
+	copied int
+}
+
+func (l *large) Snapshot([]byte, limiter.PartitionID, limiter.Instant) ([]byte, uint64) {
+	l.copied++
+	return make([]byte, maxRemainderBytes/4), 0
+}
+
+// asides returns a machine that has set aside the whole states of so many partitions, which are in its
+// store, for node b.
+func asides(t *testing.T, partitions int) (*Machine, *large) {
+	t.Helper()
+	table, err := limiter.NewTable(limiter.Config{Partitions: partitions, MaxKeys: 10, Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &large{Table: table}
+	m := New(Config{Name: "a", Boot: 1, Partitions: partitions, Store: store, Start: limiter.Instant(time.Hour)})
+	m.meet("b", 1).heard = m.now
+	for i := range m.parts {
+		pt := &m.parts[i]
+		pt.complete, pt.at = true, Position{Generation{Number: 3, Name: "a", Boot: 1}, 100}
+		pt.holder = claim{name: "b", heard: m.now}
+		pt.aside = &aside{gen: pt.at.Gen, first: 101, last: 100, form: asWhole}
+	}
+	return m, store
+}
+
+// What has no room among what is under way stays in the store: a node once copied all its states at one
+// moment.
+func TestStatesThatCannotGoYetAreNotCopied(t *testing.T) {
+	m, store := asides(t, 20)
+	m.countUnderWay()
+	for i := range m.parts {
+		m.sendAside(&m.parts[i])
+	}
+	if n := len(m.out.frame("b").Remainders); n != 4 || store.copied > n+1 {
+		t.Errorf("%d states go, and %d were copied", n, store.copied)
+	}
+}
+
+// A holder that began with exactly what a node had set aside has it, and all of it.
+func TestWhatTheNextBeganWithIsNotTold(t *testing.T) {
+	m, store := asides(t, 2)
+	p := m.peers["b"]
+	m.asked(p, m.now, &Ask{Partition: 0, Number: 4, Parent: m.parts[0].at, Copy: true})
+	m.asked(p, m.now, &Ask{Partition: 1, Number: 4, Parent: Position{m.parts[1].at.Gen, 99}, Copy: true})
+	if m.parts[0].aside != nil || m.parts[1].aside == nil || store.copied > 0 {
+		t.Errorf("the first is kept: %v, the second: %v, copied %d", m.parts[0].aside != nil, m.parts[1].aside != nil, store.copied)
 	}
 }

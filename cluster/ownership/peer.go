@@ -19,7 +19,8 @@ type peer struct {
 	flight  int // bytes of snapshots under way to it
 	flights int // how many these are
 
-	remainders int // bytes of these under way to it
+	remainders int  // bytes of these under way to it
+	crowded    bool // there is no room for another, by the last that was tried
 
 	owed []limiter.PartitionID // of which it is owed an acknowledgement, each once
 	owes []uint64              // the same, a bit for each partition

@@ -44,7 +44,8 @@ func (f *adminFlags) connect() (*adminClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient(f.addr, options...)
+	const most = 64 << 20 // a key may have a hundred thousand leases
+	conn, err := grpc.NewClient(f.addr, append(options, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(most)))...)
 	if err != nil {
 		return nil, fmt.Errorf("--admin: %w", err)
 	}

@@ -3,6 +3,8 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,6 +46,30 @@ type topologyServer struct {
 	routingKey []byte
 	draining   <-chan struct{}
 	log        *slog.Logger
+	watching   atomic.Int64 // clients that are told
+
+	mu      sync.Mutex // guards what follows
+	last    *sluicev1.WatchResponse
+	changed <-chan struct{} // that last is true until it is closed
+}
+
+// perWatcher is how much longer the pause is for each client that is told: while partitions move,
+// telling of it takes a part of a processor, however many they are.
+const perWatcher = 50 * time.Microsecond
+
+// now returns the topology as it is told, the same one as long as it says the same, so that it is
+// made once for all clients.
+func (t *topologyServer) now() (*sluicev1.WatchResponse, <-chan struct{}) {
+	state, changed := t.topology.Topology()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last == nil || t.changed != changed {
+		if resp := t.response(state); !proto.Equal(resp, t.last) {
+			t.last = resp
+		}
+		t.changed = changed
+	}
+	return t.last, changed
 }
 
 // Watch sends the topology whenever it changes. As with CheckStream the handler itself only
@@ -68,15 +94,17 @@ func (t *topologyServer) Watch(_ *sluicev1.WatchRequest, stream grpc.ServerStrea
 
 // follow sends the topology now and at each change, until ctx ends or send fails.
 func (t *topologyServer) follow(ctx context.Context, send func(*sluicev1.WatchResponse) error) error {
+	t.watching.Add(1)
+	defer t.watching.Add(-1)
 	var told *sluicev1.WatchResponse
 	for {
-		state, changed := t.topology.Topology()
-		if resp := t.response(state); state.ViewID != 0 && !proto.Equal(resp, told) {
+		resp, changed := t.now()
+		if resp.ViewId != 0 && resp != told {
 			if err := send(resp); err != nil {
 				return err
 			}
 			told = resp
-			if !pause(ctx, topologyPause) {
+			if !pause(ctx, max(topologyPause, time.Duration(t.watching.Load())*perWatcher)) {
 				return status.FromContextError(ctx.Err()).Err()
 			}
 		}

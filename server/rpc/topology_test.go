@@ -158,3 +158,22 @@ func TestWatchEndsWithItsClient(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 }
+
+// What is told is made once for all clients, and tells one apart from the next: thousands of gateways
+// took all of a node while partitions moved.
+func TestWatchersShareWhatTheyAreTold(t *testing.T) {
+	topology := newTopology(two(1, "a", "b"))
+	s := &topologyServer{topology: topology}
+	first, _ := s.now()
+	if again, _ := s.now(); again != first {
+		t.Error("it was made twice")
+	}
+	topology.set(two(1, "a", "b"))
+	if same, _ := s.now(); same != first {
+		t.Error("what says the same is told again")
+	}
+	topology.set(two(2, "b", "b"))
+	if next, _ := s.now(); next == first || next.GetViewId() != 2 {
+		t.Errorf("what is new is told as %+v", next)
+	}
+}
