@@ -122,9 +122,10 @@ func (l *leases) gone(n *node, e *lease) {
 }
 
 // again checks that a released lease which was renewed had ended by itself before: a
-// partition that may lack leases takes it up then, as whoever renews it may know better.
-func (l *leases) again(n *node, e *lease) {
-	if l.w.now < e.held && !l.doubtful() && l.lost < e.over {
+// partition that may lack leases takes it up then, as whoever renews it may know better. If
+// the node's permit ends meanwhile nobody is told, but it has.
+func (l *leases) again(n *node, e *lease, permitted bool) {
+	if permitted && l.w.now < e.held && !l.doubtful() && l.lost < e.over {
 		l.w.fail("%s renewed lease %d of key %v, released at %v", n.name, e.nonce, e.key, time.Duration(e.over))
 	}
 	e.buried, e.over = false, 0

@@ -146,8 +146,8 @@ func (r *run) renew(told func(ok bool)) *call {
 		}
 		if v.ok {
 			l.extended(r.key, e.nonce, r.ttl)
-			if e.buried && n.local() < v.permit {
-				l.again(n, e)
+			if e.buried {
+				l.again(n, e, n.local() < v.permit)
 			}
 		} else if n.local() < v.permit {
 			l.gone(n, e)

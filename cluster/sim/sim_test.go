@@ -68,6 +68,7 @@ func TestSeedsThatFoundFaults(t *testing.T) {
 		400839:  "the only node that a new one knew died, and it began from nothing what others held",
 		803222:  "nodes that left were kept by copies that a holder did not count on, as it may not decide alone",
 		1301584: "a check of ours: two nodes that had started with nothing while the holder was cut off knew no such lease",
+		2139887: "a check of ours: a renewal that was decided in a permit's last moment, and not told, took up a lease that had ended",
 		2004492: "a holder that had admitted nothing told its whole state, and the later, which had all of it, added it",
 		522913:  "a check of ours: a release that was told before there was a copy was lost with its holder 13 ms later, as grants may be",
 	} {
