@@ -76,6 +76,29 @@ func TestHangingNode(t *testing.T) {
 	}
 }
 
+// A call that finds all other nodes avoided looks again before its deadline: they may be well by then.
+func TestACallIsNotLeftToASilentNode(t *testing.T) {
+	for name, with := range both {
+		t.Run(name, func(t *testing.T) {
+			clusterBubble(t, 2, func(t *testing.T, cluster *fakelimiter.Cluster, c *client.Client) {
+				key, other := cluster.Key(0), cluster.Key(1)
+				mustCheck(t, c, key)
+				cluster.Nodes[1].Hang()
+				for range 3 {
+					mustCheck(t, c, other)
+				}
+				cluster.Nodes[1].Wake()
+				cluster.Nodes[0].Hang()
+				start := time.Now()
+				if d, err := c.Check(with(t.Context()), client.CheckRequest{Key: key}); err != nil || !d.Decided() || time.Since(start) > 600*time.Millisecond {
+					t.Errorf("after %v: %+v, %v", time.Since(start), d, err)
+				}
+				cluster.Nodes[0].Wake()
+			}, client.WithTimeout(5*time.Second))
+		})
+	}
+}
+
 // A node that answers others is not silent: what waits there, as a partition is being handed
 // over, is not asked of another node as well, which might count it twice.
 func TestOneThatWaitsIsAskedOnce(t *testing.T) {

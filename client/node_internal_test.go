@@ -15,3 +15,26 @@ func TestAnAnswerEndsAnAvoidanceThatHasNoMisses(t *testing.T) {
 		t.Error("a node that answers is avoided")
 	}
 }
+
+// A node that answers others is not silent: what waits there, as when whom it passes calls on to has
+// stopped, is no reason to avoid it. A flight of such calls once left callers nobody to ask.
+func TestOneThatAnswersOthersIsNotAvoided(t *testing.T) {
+	begun := time.Now()
+	now := begun.Add(mostTry)
+	for _, answers := range []bool{true, false} {
+		n := &node{born: begun}
+		if answers {
+			n.hasAnswered(begun.Add(leastTry))
+		}
+		for range missesAllowed {
+			q := &question{answers: make(chan *answer, roomForAnswers)}
+			(&try{question: q, begun: begun}).miss(n, now)
+			if a := <-q.answers; !a.silent() {
+				t.Errorf("its caller is told %+v", a)
+			}
+		}
+		if n.promising() != answers {
+			t.Errorf("it answers others: %v, and is worth a try: %v", answers, n.promising())
+		}
+	}
+}

@@ -128,9 +128,9 @@ func (t *try) extend(n *node, now time.Time) bool {
 	return true
 }
 
-// miss tells the caller that n is silent, and n, unless there was hardly time to answer.
+// miss tells the caller that n is silent, and n, unless it answered others or had hardly time.
 func (t *try) miss(n *node, now time.Time) {
-	if now.Sub(t.begun) >= leastTry {
+	if now.Sub(t.begun) >= leastTry && !n.answeredSince(t.begun) {
 		n.missed(now)
 	}
 	t.tell(answer{node: n})
@@ -291,9 +291,11 @@ func (q *question) try(now time.Time) bool {
 		return false
 	}
 	due := q.deadline
-	if top.another(q, n) {
-		left := q.deadline.Sub(now)
+	switch left := q.deadline.Sub(now); {
+	case top.another(q, n):
 		due = now.Add(min(left, max(left/3, leastTry+q.work), mostTry+q.work))
+	case top.members > 1: // one of which may be well again by then
+		due = now.Add(min(left, mostTry+q.work))
 	}
 	t := &q.first
 	if t.question != nil {

@@ -52,9 +52,10 @@ func (h *holding) registered() (n int) {
 	return n
 }
 
-// awaitsRoom tells whether a partition is to be handed over, or a copy needs a snapshot.
+// awaitsRoom tells whether a remainder is to be told, a partition to be handed over, or a copy
+// needs a snapshot.
 func (pt *part) awaitsRoom() bool {
-	return pt.hold != nil && (!pt.owned || slices.ContainsFunc(pt.hold.copies, func(c *copyOf) bool { return c.state == lacking }))
+	return pt.aside != nil || pt.hold != nil && (!pt.owned || slices.ContainsFunc(pt.hold.copies, func(c *copyOf) bool { return c.state == lacking }))
 }
 
 // void forgets what others have pledged.

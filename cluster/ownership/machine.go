@@ -110,7 +110,7 @@ type Machine struct {
 	frozen    int             // partitions that are being handed over, by the last count
 
 	urgent   bool    // what was learned may let any partition go on
-	room     bool    // another may be handed over, or another snapshot be sent
+	room     bool    // another may be handed over, or another snapshot or remainder be sent
 	hurried  []*part // those of which something was learned
 	announce bool    // the others should know at once what we hold
 	out      outbox

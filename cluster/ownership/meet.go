@@ -267,5 +267,6 @@ func (m *Machine) taken(t *Taken) {
 		}
 	case t.Last >= a.last:
 		pt.aside = nil
+		m.room = true // for another remainder
 	}
 }

@@ -56,19 +56,24 @@ func (s *sides) start(name string) {
 		Name: name, Boot: 1, Partitions: s.partitions, Store: s.tables[name], Rand: rand.New(rand.NewPCG(1, uint64(len(s.up)))),
 		Horizon: 10 * time.Minute, MinMembers: s.minMembers, Start: s.now,
 	})
+	s.tables[name].of = s.up[name]
 	s.look()
 }
 
-// counted is a table that counts merges and snapshots, and refuses those of some partitions.
+// counted is a table that counts merges, and snapshots of what is not held, and refuses merges of some
+// partitions.
 type counted struct {
 	*limiter.Table
-	merges    int
-	snapshots int
-	refuses   func(limiter.PartitionID) bool // may be nil
+	of      *ownership.Machine
+	merges  int
+	copied  int
+	refuses func(limiter.PartitionID) bool // may be nil
 }
 
 func (c *counted) Snapshot(dst []byte, p limiter.PartitionID, since limiter.Instant) ([]byte, uint64) {
-	c.snapshots++
+	if !c.of.Route(p).Held {
+		c.copied++
+	}
 	return c.Table.Snapshot(dst, p, since)
 }
 
