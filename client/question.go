@@ -294,7 +294,7 @@ func (q *question) try(now time.Time) bool {
 	switch left := q.deadline.Sub(now); {
 	case top.another(q, n):
 		due = now.Add(min(left, max(left/3, leastTry+q.work), mostTry+q.work))
-	case top.members > 1: // one of which may be well again by then
+	case top.avoided(q, n): // that one may be well again by then
 		due = now.Add(min(left, mostTry+q.work))
 	}
 	t := &q.first

@@ -86,6 +86,16 @@ func (t *topology) another(q *question, n *node) bool {
 	return false
 }
 
+// avoided reports whether there is a member other than n that is connected, and only avoided.
+func (t *topology) avoided(q *question, n *node) bool {
+	for _, other := range t.nodes[:t.members] {
+		if other != n && other.fit() && !q.excludes(other) {
+			return true
+		}
+	}
+	return false
+}
+
 // readTopology checks what a node says, and returns its routing key.
 func readTopology(res *sluicev1.WatchResponse) (k0, k1 uint64, err error) {
 	if len(res.GetNodes()) == 0 {

@@ -17,6 +17,7 @@ const (
 	lookPace    = 2 * time.Millisecond
 	lookSlowest = 16 * time.Millisecond
 	crowdPace   = 20 * time.Microsecond // for each question that waits: then they take less than half a processor
+	crowdMost   = 100 * time.Millisecond
 )
 
 // ErrUnknownTier is returned for a tier that the deciding node does not have.
@@ -59,9 +60,10 @@ func (n *Node) Decide(ctx context.Context, calls []*peer.Call, done func(i int, 
 		return
 	}
 	q := &question{n: n, ctx: ctx, calls: calls, done: done}
+	stirred := n.stirred.Load()
 	if waiting := q.step(rest, lookPace); len(waiting) > 0 {
 		n.counts.waited.Add(uint64(len(waiting)))
-		go q.pursue(waiting, lookPace)
+		go q.pursue(waiting, lookPace, stirred)
 	}
 }
 
@@ -135,12 +137,13 @@ type question struct {
 	done  func(i int, a peer.Answer)
 }
 
-// pursue brings calls on that cannot go on as things stand.
-func (q *question) pursue(waiting []int, pace time.Duration) {
+// pursue brings calls on that could not go on as things stood when stirred was the node's.
+func (q *question) pursue(waiting []int, pace time.Duration, stirred *chan struct{}) {
 	q.n.pursuing.Add(1)
 	defer q.n.pursuing.Add(-1)
 	for ; len(waiting) > 0; pace = slower(pace) {
-		q.pause(q.patience(waiting, pace))
+		q.pause(stirred, q.patience(waiting, pace))
+		stirred = q.n.stirred.Load()
 		waiting = q.step(waiting, slower(pace))
 	}
 }
@@ -148,7 +151,7 @@ func (q *question) pursue(waiting []int, pace time.Duration) {
 // patience is how long calls wait until they look again, if nothing tells them to before: the longer,
 // the more do. While a node is gone many thousands wait, and the others must hear this one.
 func (q *question) patience(waiting []int, pace time.Duration) time.Duration {
-	crowd := time.Duration(q.n.pursuing.Load()) * crowdPace
+	crowd := min(time.Duration(q.n.pursuing.Load())*crowdPace, crowdMost)
 	if crowd <= pace {
 		return pace
 	}
@@ -217,12 +220,12 @@ func (q *question) here(i int, r *route) bool {
 	return false
 }
 
-// pause waits until any route changes, or a moment.
-func (q *question) pause(pace time.Duration) {
+// pause waits until any route has changed since stirred was loaded, or a moment.
+func (q *question) pause(stirred *chan struct{}, pace time.Duration) {
 	timer := time.NewTimer(pace)
 	defer timer.Stop()
 	select {
-	case <-*q.n.stirred.Load():
+	case <-*stirred:
 	case <-timer.C:
 	case <-q.ctx.Done():
 	}
@@ -259,12 +262,13 @@ func (q *question) forward(to string, group []int, pace time.Duration) {
 		mu.Unlock()
 		if first {
 			go func() {
-				q.pause(pace)
+				q.pause(n.stirred.Load(), pace)
 				mu.Lock()
 				rest := again
 				again = nil
 				mu.Unlock()
-				q.pursue(q.step(rest, slower(pace)), slower(pace))
+				stirred := n.stirred.Load()
+				q.pursue(q.step(rest, slower(pace)), slower(pace), stirred)
 			}()
 		}
 	})

@@ -91,25 +91,30 @@ func (t *Table) Leases(p PartitionID, of *Identity, most int, now Instant) (held
 	defer part.mu.Unlock()
 	look := func(r *record) {
 		set := part.sets.of(r)
-		if set == nil || more {
+		if set == nil {
 			return
 		}
 		held = slices.Grow(held, min(len(set.live.ends), most-len(held)))
 		for _, l := range set.live.ends {
-			switch {
-			case l.Expiry <= now:
-			case len(held) >= most:
-				more = true
-				return
-			default:
-				held = append(held, HeldLease{r.id, l.Lease})
+			if l.Expiry <= now {
+				continue
 			}
+			if more = len(held) >= most; more {
+				return
+			}
+			held = append(held, HeldLease{r.id, l.Lease})
 		}
 	}
-	if of == nil {
-		part.each(look)
-	} else if r := part.records.find(*of); r != nil {
-		look(r)
+	if of != nil {
+		if r := part.records.find(*of); r != nil {
+			look(r)
+		}
+		return held, more
+	}
+	for i := uint32(0); i < part.records.slots() && !more; i++ {
+		if r := part.records.at(i); r.occupied() {
+			look(r)
+		}
 	}
 	return held, more
 }

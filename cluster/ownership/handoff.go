@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -39,15 +40,11 @@ const returnAfter = time.Second
 func (m *Machine) countUnderWay() {
 	m.frozen = 0
 	for _, p := range m.peers {
-		p.remainders, p.crowded = 0, false
+		p.remainders, p.crowded, p.fewest = 0, false, math.MaxInt
 	}
 	for i := range m.parts {
 		pt := &m.parts[i]
-		if a := pt.aside; a != nil && a.underWay(m.now) {
-			if p := m.peers[a.to]; p != nil {
-				p.remainders += a.bytes
-			}
-		}
+		m.countRemainder(pt)
 		if pt.hold != nil && pt.hold.handoff != nil || pt.commit != nil && !pt.commit.heard && m.now.Sub(pt.commit.began) < handoffMost {
 			m.frozen++
 		}

@@ -73,7 +73,7 @@ func (m *Machine) yield(pt *part) {
 	}
 	pt.aside = a
 	pt.holder = claim{heard: m.now}
-	pt.askedLast, pt.decided, pt.pledge = m.now, m.now, pledge{}
+	pt.askedLast, pt.decided, pt.pledge = m.now, h.stopped, pledge{}
 	m.announce = true
 	m.hurry(pt)
 }
@@ -88,10 +88,10 @@ func (m *Machine) sendAside(pt *part) {
 		return
 	}
 	to := pt.holder.name
-	if to == "" || to == m.Name || !m.reachable(to) || a.to == to && a.times > 0 && m.now.Sub(a.sent) < a.patience() {
+	p := m.peers[to]
+	if to == "" || to == m.Name || !m.reachable(to) || !a.due(to, m.now) || a.times > p.fewest {
 		return
 	}
-	p := m.peers[to]
 	if a.form != asChanges && a.state == nil {
 		if p.crowded {
 			return // and stays in the store as long
@@ -111,9 +111,23 @@ func (m *Machine) sendAside(pt *part) {
 	f.Remainders = append(f.Remainders, *r)
 }
 
-// patience returns how long after it was sent last it is to go again.
-func (a *aside) patience() time.Duration {
-	return min(asideResend<<min(a.times-1, 8), asideResendMost)
+// due tells whether it is to go to a node, again or not.
+func (a *aside) due(to string, now limiter.Instant) bool {
+	return a.to != to || a.times == 0 || now.Sub(a.sent) >= min(asideResend<<min(a.times-1, 8), asideResendMost)
+}
+
+// countRemainder counts the aside of a partition, if there is one, among those of who is to have it.
+func (m *Machine) countRemainder(pt *part) {
+	a := pt.aside
+	if a == nil {
+		return
+	}
+	if p := m.peers[a.to]; p != nil && a.underWay(m.now) {
+		p.remainders += a.bytes
+	}
+	if p := m.peers[pt.holder.name]; p != nil && pt.hold == nil && a.due(p.name, m.now) {
+		p.fewest = min(p.fewest, a.times)
+	}
 }
 
 // underWay tells whether the other has not had the time to take it.

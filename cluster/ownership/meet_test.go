@@ -111,13 +111,37 @@ func TestStatesThatCannotGoYetAreNotCopied(t *testing.T) {
 	}
 }
 
-// A holder that began with exactly what a node had set aside has it, and all of it.
+// A holder that began with exactly what a node had set aside has it, and all of it. If it is not the
+// latest, that one is still to be told: the two may not know each other, and the asker die.
 func TestWhatTheNextBeganWithIsNotTold(t *testing.T) {
-	m, store := asides(t, 2)
+	m, store := asides(t, 3)
 	p := m.peers["b"]
+	m.parts[2].known = Generation{Number: 7, Name: "c", Boot: 1}
 	m.asked(p, m.now, &Ask{Partition: 0, Number: 4, Parent: m.parts[0].at, Copy: true})
 	m.asked(p, m.now, &Ask{Partition: 1, Number: 4, Parent: Position{m.parts[1].at.Gen, 99}, Copy: true})
 	if m.parts[0].aside != nil || m.parts[1].aside == nil || store.copied > 0 {
 		t.Errorf("the first is kept: %v, the second: %v, copied %d", m.parts[0].aside != nil, m.parts[1].aside != nil, store.copied)
+	}
+	m.asked(p, m.now, &Ask{Partition: 2, Number: 4, Parent: m.parts[2].at, Copy: true})
+	if a := m.parts[2].aside; a == nil || a.state == nil {
+		t.Error("what the latest holder lacks is kept no longer, or in a state that will change")
+	}
+}
+
+// Remainders that a node never takes go in turn with those that it would take.
+func TestRemaindersGoInTurn(t *testing.T) {
+	m, _ := asides(t, 24) // of which four fill all that may be under way
+	p := m.peers["b"]
+	for end := m.now.Add(time.Minute); m.now < end; m.now = m.now.Add(TickEvery) {
+		p.heard = m.now
+		m.countUnderWay()
+		for i := range m.parts {
+			m.sendAside(&m.parts[i])
+		}
+	}
+	for i := range m.parts {
+		if n := m.parts[i].aside.times; n < 3 {
+			t.Errorf("in a minute remainder %d was sent %d times", i, n)
+		}
 	}
 }

@@ -21,6 +21,7 @@ type peer struct {
 
 	remainders int  // bytes of these under way to it
 	crowded    bool // there is no room for another, by the last that was tried
+	fewest     int  // of those that are due, how many times one was sent: these first
 
 	owed []limiter.PartitionID // of which it is owed an acknowledgement, each once
 	owes []uint64              // the same, a bit for each partition

@@ -44,9 +44,10 @@ func (m *Machine) asked(p *peer, stamp limiter.Instant, a *Ask) {
 		pt.pledge = pledge{} // who had it has given the partition up
 	}
 	if a.Copy && pt.hold == nil && pt.round == nil && pt.complete && pt.at.Gen != g && pt.at == a.Parent {
-		if pt.aside != nil && pt.aside.state == nil {
-			pt.aside = nil // who asks began with all that this state has, and it has not changed since
+		if pt.aside != nil && pt.aside.state == nil && !pt.known.After(g) {
+			pt.aside = nil // the latest holder began with all that this state has, and it has not changed since
 		}
+		m.copyOut(pt)
 		pt.past.add(pt.at)
 		pt.at = Position{Gen: g}
 	}

@@ -53,9 +53,12 @@ type topologyServer struct {
 	changed <-chan struct{} // that last is true until it is closed
 }
 
-// perWatcher is how much longer the pause is for each client that is told: while partitions move,
-// telling of it takes a part of a processor, however many they are.
-const perWatcher = 50 * time.Microsecond
+// The pause is the longer the more clients are told: while partitions move, to tell of it takes a part
+// of a processor, however many they are.
+const (
+	perWatcher = 50 * time.Microsecond
+	mostPause  = time.Second
+)
 
 // now returns the topology as it is told, the same one as long as it says the same, so that it is
 // made once for all clients.
@@ -104,7 +107,7 @@ func (t *topologyServer) follow(ctx context.Context, send func(*sluicev1.WatchRe
 				return err
 			}
 			told = resp
-			if !pause(ctx, max(topologyPause, time.Duration(t.watching.Load())*perWatcher)) {
+			if !pause(ctx, min(max(topologyPause, time.Duration(t.watching.Load())*perWatcher), mostPause)) {
 				return status.FromContextError(ctx.Err()).Err()
 			}
 		}
