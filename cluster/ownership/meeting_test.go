@@ -33,12 +33,7 @@ func TestStatesUnderWayToASilentNodeAreNotReckonedForEver(t *testing.T) {
 func TestRemaindersMayBeLate(t *testing.T) {
 	s := newSides(t, 7, "a", "b")
 	tier := tierOf(t, 10)
-	s.put("b", 1)
-	s.run(5 * time.Second)
-	for p := range limiter.PartitionID(7) {
-		s.hit("a", p, tier, 6)
-		s.hit("b", p, tier, 6)
-	}
+	s.hitApart(tier)
 	s.run(time.Second)
 	s.delay = func(f *ownership.Frame) time.Duration {
 		if len(f.Remainders) > 0 {
@@ -103,12 +98,7 @@ func TestStatesOfPartitionsThatAreYieldedAreNotCopied(t *testing.T) {
 	const partitions = 200
 	s := newSides(t, partitions, "a", "b")
 	tier := tierOf(t, 20)
-	s.put("b", 1)
-	s.run(5 * time.Second)
-	for p := range limiter.PartitionID(partitions) {
-		s.hit("a", p, tier, 6)
-		s.hit("b", p, tier, 6)
-	}
+	s.hitApart(tier)
 	s.run(time.Second)
 	s.put("b", 0)
 	yielded := 0
@@ -140,12 +130,7 @@ func TestRemaindersThatAreNotTakenHoldUpNoOthers(t *testing.T) {
 	}
 	s.run(5 * time.Second)
 	tier := tierOf(t, 20)
-	s.put("b", 1)
-	s.run(5 * time.Second)
-	for p := range limiter.PartitionID(partitions) {
-		s.hit("a", p, tier, 6)
-		s.hit("b", p, tier, 6)
-	}
+	s.hitApart(tier)
 	sent := 0
 	s.delay = func(f *ownership.Frame) time.Duration {
 		for _, r := range f.Remainders {

@@ -201,6 +201,17 @@ func (s *sides) hit(name string, p limiter.PartitionID, tier *limiter.Tier, n in
 	}
 }
 
+// hitApart puts b on a side of its own, and has a and b each admit 6 requests of every partition's key.
+func (s *sides) hitApart(tier *limiter.Tier) {
+	s.t.Helper()
+	s.put("b", 1)
+	s.run(5 * time.Second)
+	for p := range limiter.PartitionID(s.partitions) {
+		s.hit("a", p, tier, 6)
+		s.hit("b", p, tier, 6)
+	}
+}
+
 func tierOf(t *testing.T, limit uint32) *limiter.Tier {
 	t.Helper()
 	tier, err := limiter.NewTier(limiter.TierSpec{Name: "t", Windows: []limiter.Window{{Limit: limit, Per: 10 * time.Minute}}})
